@@ -1,0 +1,373 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parentPort as nodeParentPort, type TransferListItem, Worker } from 'node:worker_threads';
+import { MobillmError, UsageError } from '../tensor/errors.ts';
+import { type ByteSource, checkRange } from './byte-source.ts';
+import type { WorkerPort } from './worker.ts';
+
+/** One read call's most bytes: the kernel's limit is just under 2 GiB. */
+const READ_CHUNK = 2 ** 30;
+
+function errnoOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | undefined)?.code;
+}
+
+/**
+ * Turns an operating-system failure into a typed error that says what to do; a typed one passes.
+ * @returns UsageError `E_NOT_FOUND`, `E_NO_ACCESS`, `E_DISK_FULL` or `E_FILE`, with the path.
+ */
+export function fileError(operation: string, path: string, error: unknown): MobillmError {
+  if (error instanceof MobillmError) return error;
+  const options = { cause: error };
+  switch (errnoOf(error)) {
+    case 'ENOENT':
+      return new UsageError(
+        `${operation}: ${path}: no such file or folder`,
+        'E_NOT_FOUND',
+        options,
+      );
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new UsageError(`${operation}: ${path}: permission denied`, 'E_NO_ACCESS', options);
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new UsageError(
+        `${operation}: ${path}: disk is full; free some space and run again`,
+        'E_DISK_FULL',
+        options,
+      );
+    case 'EISDIR':
+      return new UsageError(`${operation}: ${path}: is a folder, not a file`, 'E_FILE', options);
+    case 'ENOTDIR':
+      return new UsageError(`${operation}: ${path}: is a file, not a folder`, 'E_FILE', options);
+    default: {
+      const reason = error instanceof Error ? error.message : String(error);
+      return new UsageError(`${operation}: ${path}: ${reason}`, 'E_FILE', options);
+    }
+  }
+}
+
+/**
+ * The folder that outlives runs: `$MOBILLM_HOME`, else `$XDG_CACHE_HOME/mobillm`, else
+ * `~/.cache/mobillm`. It need not exist yet.
+ */
+export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.MOBILLM_HOME) return resolve(env.MOBILLM_HOME);
+  if (env.XDG_CACHE_HOME) return resolve(env.XDG_CACHE_HOME, 'mobillm');
+  return join(homedir(), '.cache', 'mobillm');
+}
+
+/**
+ * Opens a file for positional reads.
+ * @throws UsageError `E_NOT_FOUND`, `E_NO_ACCESS` or `E_FILE`.
+ */
+export async function fileByteSource(path: string): Promise<ByteSource> {
+  let handle: FileHandle | null;
+  let size: number;
+  try {
+    handle = await open(path, 'r');
+  } catch (error) {
+    throw fileError('open', path, error);
+  }
+  try {
+    const stats = await handle.stat();
+    if (stats.isDirectory()) throw Object.assign(new Error('is a folder'), { code: 'EISDIR' });
+    size = stats.size;
+  } catch (error) {
+    await handle.close();
+    throw fileError('open', path, error);
+  }
+  return {
+    name: path,
+    size,
+    async read(offset, length) {
+      if (handle === null) throw new UsageError(`read: ${path}: source is closed`, 'E_FILE');
+      checkRange(path, size, offset, length);
+      const bytes = new Uint8Array(length);
+      let done = 0;
+      while (done < length) {
+        const want = Math.min(READ_CHUNK, length - done);
+        let got: number;
+        try {
+          got = (await handle.read(bytes, done, want, offset + done)).bytesRead;
+        } catch (error) {
+          throw fileError('read', path, error);
+        }
+        // The file was cut while open: say so with the size it has now.
+        if (got === 0) checkRange(path, offset + done, offset, length);
+        done += got;
+      }
+      return bytes;
+    },
+    async close() {
+      const closing = handle;
+      handle = null;
+      await closing?.close();
+    },
+  };
+}
+
+/**
+ * A text file's contents as UTF-8; this is what `data/` is given to read with.
+ * @throws UsageError `E_NOT_FOUND`, `E_NO_ACCESS` or `E_FILE`.
+ */
+export async function readText(path: string): Promise<string> {
+  const source = await fileByteSource(path);
+  try {
+    return new TextDecoder().decode(await source.read(0, source.size));
+  } finally {
+    await source.close();
+  }
+}
+
+/** A name beside `path` for something unfinished: hidden, and unlike any other run's. */
+export function temporaryBeside(path: string): string {
+  const unique = `${process.pid}-${randomBytes(4).toString('hex')}`;
+  return join(dirname(path), `.${basename(path)}.tmp-${unique}`);
+}
+
+async function syncPath(path: string): Promise<void> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, 'r');
+    await handle.sync();
+  } catch (error) {
+    // Some file systems cannot sync a folder; the rename itself is atomic regardless.
+    if (!['EISDIR', 'EINVAL', 'EPERM', 'EACCES', 'ENOTSUP'].includes(errnoOf(error) ?? '')) {
+      throw error;
+    }
+  } finally {
+    await handle?.close();
+  }
+}
+
+async function syncTree(path: string): Promise<void> {
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    const child = join(path, entry.name);
+    if (entry.isDirectory()) await syncTree(child);
+    else if (entry.isFile()) await syncPath(child);
+  }
+  await syncPath(path);
+}
+
+/** A path with its symbolic links followed where it exists: a rename must not replace a link. */
+async function realTarget(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    return resolve(path);
+  }
+}
+
+/**
+ * Writes a file whole or not at all: into a temporary file beside it, synced, then renamed over it.
+ * Missing parent folders are made.
+ * @throws UsageError `E_DISK_FULL`, `E_NO_ACCESS` or `E_FILE`; nothing half-written is left.
+ */
+export async function writeFileAtomic(path: string, data: Uint8Array | string): Promise<void> {
+  const target = await realTarget(path);
+  const temporary = temporaryBeside(target);
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(data);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, target);
+    await syncPath(dirname(target));
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw fileError('write', path, error);
+  }
+}
+
+/**
+ * Moves a finished file to its place: synced, then renamed. Both must be on one file system.
+ * @throws UsageError `E_DISK_FULL`, `E_NO_ACCESS` or `E_FILE`.
+ */
+export async function moveFileAtomic(from: string, to: string): Promise<void> {
+  try {
+    await mkdir(dirname(to), { recursive: true });
+    await syncPath(from);
+    await rename(from, to);
+    await syncPath(dirname(to));
+  } catch (error) {
+    throw fileError('move', to, error);
+  }
+}
+
+/**
+ * Makes a folder whole or not at all: `fill` writes into a temporary folder beside it, which is
+ * synced and renamed into place. A folder already there is swapped out; entries of it that the new
+ * one does not have are kept, so pointing this at a folder with other files loses none of them.
+ * @throws UsageError `E_DISK_FULL`, `E_NO_ACCESS` or `E_FILE`, and whatever typed error `fill`
+ * throws; nothing half-written is left and the old folder stays as it was.
+ */
+export async function writeFolderAtomic(
+  path: string,
+  fill: (temporaryDir: string) => Promise<void>,
+): Promise<void> {
+  const target = await realTarget(path);
+  const temporary = temporaryBeside(target);
+  const old = `${temporary}-old`;
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    const existing = await stat(target).catch(() => null);
+    if (existing && !existing.isDirectory()) {
+      throw new UsageError(`write: ${path}: is a file, a folder is wanted there`, 'E_FILE');
+    }
+    await mkdir(temporary);
+    await fill(temporary);
+    await syncTree(temporary);
+    if (existing) {
+      await rename(target, old);
+      try {
+        await rename(temporary, target);
+      } catch (error) {
+        await rename(old, target);
+        throw error;
+      }
+      const fresh = new Set(await readdir(target));
+      for (const name of await readdir(old)) {
+        if (!fresh.has(name)) await rename(join(old, name), join(target, name));
+      }
+      await rm(old, { recursive: true, force: true });
+    } else {
+      await rename(temporary, target);
+    }
+    await syncPath(dirname(target));
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    // A caller's own failure (a bug, an abort) is not a failure of the file system.
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    throw fileError('write', path, error);
+  }
+}
+
+/**
+ * SHA-256 of a file's bytes as 64 lower-case hex digits.
+ * @param options.onProgress is told the bytes hashed so far and the file's size.
+ * @param options.signal stops it; the promise then rejects with the signal's reason.
+ * @throws UsageError `E_NOT_FOUND`, `E_NO_ACCESS` or `E_FILE`.
+ */
+export async function sha256File(
+  path: string,
+  options: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
+): Promise<string> {
+  const source = await fileByteSource(path);
+  const hash = createHash('sha256');
+  const step = 2 ** 22;
+  try {
+    for (let done = 0; done < source.size; ) {
+      options.signal?.throwIfAborted();
+      const bytes = await source.read(done, Math.min(step, source.size - done));
+      hash.update(bytes);
+      done += bytes.byteLength;
+      options.onProgress?.(done, source.size);
+    }
+    return hash.digest('hex');
+  } finally {
+    await source.close();
+  }
+}
+
+/**
+ * The file a worker's URL stands for. Source says `new URL('./x.ts', import.meta.url)`; the
+ * compiler rewrites imports but not URLs, so in a build the entry lies beside as `x.js`.
+ */
+function workerEntry(url: URL): URL {
+  if (url.protocol !== 'file:' || !url.pathname.endsWith('.ts')) return url;
+  if (existsSync(fileURLToPath(url))) return url;
+  const built = new URL(url);
+  built.pathname = url.pathname.replace(/\.ts$/, '.js');
+  return built;
+}
+
+/** Delivers to the first listener what came before it, then to all listeners what comes after. */
+function mailbox<T>(): { deliver(value: T): void; listen(callback: (value: T) => void): void } {
+  const listeners: ((value: T) => void)[] = [];
+  const early: T[] = [];
+  return {
+    deliver(value) {
+      if (listeners.length === 0) early.push(value);
+      for (const listener of listeners) listener(value);
+    },
+    listen(callback) {
+      listeners.push(callback);
+      for (const value of early.splice(0)) callback(value);
+    },
+  };
+}
+
+/**
+ * Starts a thread on a module: a `.ts` file under Node's type stripping, or the built `.js` beside
+ * where the `.ts` was. A running thread keeps the process alive until it is terminated.
+ */
+export function spawnWorker(url: URL): WorkerPort {
+  const entry = workerEntry(url);
+  const worker = new Worker(entry, { name: basename(entry.pathname) });
+  const errors = mailbox<Error>();
+  const messages = mailbox<unknown>();
+  let ending = false;
+  worker.on('message', messages.deliver);
+  worker.on('error', (error: unknown) => {
+    ending = true; // the exit that follows says nothing new
+    errors.deliver(error instanceof Error ? error : new Error(String(error)));
+  });
+  worker.on('messageerror', (error) => errors.deliver(error));
+  worker.on('exit', (code) => {
+    if (!ending) errors.deliver(new Error(`worker ${entry.pathname} ended with code ${code}`));
+    ending = true;
+  });
+  return {
+    postMessage(value, transfer) {
+      worker.postMessage(value, transfer as TransferListItem[] | undefined);
+    },
+    onMessage: messages.listen,
+    onError: errors.listen,
+    async terminate() {
+      ending = true;
+      await worker.terminate();
+    },
+  };
+}
+
+/**
+ * The channel to the thread that spawned this one.
+ * @throws UsageError when called on the main thread.
+ */
+export function parentPort(): WorkerPort {
+  const port = nodeParentPort;
+  if (port === null) throw new UsageError('parentPort: this is the main thread, it has no parent');
+  const errors = mailbox<Error>();
+  port.on('messageerror', (error) => errors.deliver(error));
+  return {
+    postMessage(value, transfer) {
+      port.postMessage(value, transfer as TransferListItem[] | undefined);
+    },
+    onMessage(callback) {
+      port.on('message', callback);
+    },
+    onError: errors.listen,
+    async terminate() {
+      port.close();
+    },
+  };
+}
