@@ -1,0 +1,77 @@
+// Runs one verb of the project from its sources: node scripts/run.mjs <verb> [arguments].
+// Installs and compiles first what is missing, then hands over to Node 24.
+import { spawn } from 'node:child_process';
+import { availableParallelism, constants } from 'node:os';
+import { root, setupOrExit } from './setup.mjs';
+
+const MODEL = 'smollm2-135m';
+const CLI = 'src/cli/main.ts';
+
+/** A test that hangs fails after this long instead of holding everything up. */
+const TEST_TIMEOUT_MS = 600_000;
+
+/** Arguments of node for each verb, from the arguments after the verb. */
+const VERBS = {
+  demo: (rest) => [CLI, 'demo', ...rest],
+  mobillm: (rest) => [CLI, ...rest],
+  bench: (rest) => ['bench/run.ts', ...rest],
+  test: (rest) => [
+    '--test',
+    '--test-reporter=spec',
+    // By default one core stays unused, which on two cores means no parallelism at all.
+    `--test-concurrency=${availableParallelism()}`,
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
+    ...rest.filter((argument) => argument.startsWith('-')),
+    ...(rest.some((argument) => !argument.startsWith('-'))
+      ? rest.filter((argument) => !argument.startsWith('-'))
+      : ['test/**/*.test.ts']),
+  ],
+};
+
+/** Runs node on `args`; resolves to the exit code, 128 + number after a signal. */
+function run(node, args) {
+  return new Promise((done) => {
+    const child = spawn(node, args, { cwd: root, stdio: 'inherit' });
+    let last = 0;
+    const forward = (signal) => {
+      // A terminal sends Ctrl-C to every process in the foreground, the child included; and npm
+      // passes on what it gets itself. The child takes a second Ctrl-C for impatience.
+      const fromTerminal = signal === 'SIGINT' && process.stdin.isTTY;
+      const again = Date.now() - last < 300;
+      last = Date.now();
+      if (!fromTerminal && !again) child.kill(signal);
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward);
+    child.on('error', (error) => {
+      process.stderr.write(`${node}: ${error.message}\n`);
+      done(1);
+    });
+    child.on('exit', (code, signal) => {
+      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(name, forward);
+      done(code ?? 128 + constants.signals[signal]);
+    });
+  });
+}
+
+/**
+ * The model that parity tests need. Without it they are skipped, and say so; in CI that would be
+ * a hole in what is verified, so there it is an error.
+ */
+async function fetchTestModel(node) {
+  if (process.env.MOBILLM_TEST_GGUF) return 0;
+  const code = await run(node, [CLI, 'pull', MODEL]);
+  if (code === 0 || code === 130 || process.env.CI) return code;
+  process.stderr.write(
+    `test: no model (pull ${MODEL}: exit code ${code}); tests of it are skipped\n`,
+  );
+  return 0;
+}
+
+const [verb, ...rest] = process.argv.slice(2);
+if (!Object.hasOwn(VERBS, verb ?? '')) {
+  process.stderr.write(`usage: node scripts/run.mjs ${Object.keys(VERBS).join('|')} [arguments]\n`);
+  process.exit(2);
+}
+const node = setupOrExit();
+const before = verb === 'test' ? await fetchTestModel(node) : 0;
+process.exitCode = before || (await run(node, VERBS[verb](rest)));
