@@ -1,0 +1,214 @@
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import { FormatError } from '../tensor/errors.ts';
+import type { GgufValue } from './weights/gguf.ts';
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /** Tokens of the vocabulary; ids are below it. */
+  readonly vocabSize: number;
+  /** The id that ends a text; generation stops there. */
+  readonly eosTokenId: number | undefined;
+  /** The id that begins a text, where the model has one. */
+  readonly bosTokenId: number | undefined;
+  /**
+   * A text's ids. Control tokens written out in the text (`<|im_start|>`) become their ids; bytes
+   * without a token are dropped. The begin token leads only where the file asks for it.
+   */
+  encode(text: string): number[];
+  /**
+   * The text of ids, control tokens written out; bytes that are no UTF-8 become U+FFFD.
+   * @throws FormatError `E_TOKENIZER` for an id outside the vocabulary.
+   */
+  decode(ids: Iterable<number>): string;
+  /** A decoder for ids that come one at a time. */
+  decodeStream(): DecodeStream;
+  /** The id's token as the vocabulary spells it (a space is `Ġ`); undefined outside it. */
+  token(id: number): string | undefined;
+}
+
+/** Decodes ids one at a time without ever showing half a character. */
+export interface DecodeStream {
+  /**
+   * The text that is complete now; a character whose bytes are still to come waits.
+   * @throws FormatError `E_TOKENIZER` for an id outside the vocabulary.
+   */
+  push(id: number): string;
+  /** What is left, at the end: U+FFFD when the last character never came whole. */
+  flush(): string;
+}
+
+/** llama.cpp's token types (llama.h, `llama_token_type`) that matter here. */
+const TOKEN_NORMAL = 1;
+const TOKEN_CONTROL = 3;
+const TOKEN_USER_DEFINED = 4;
+
+interface Split {
+  type: 'Split';
+  pattern: { Regex: string };
+  behavior: 'Isolated';
+  invert: false;
+}
+
+/**
+ * What a pre-tokenizer does before GPT-2's regular expression, by the name in the file
+ * (`tokenizer.ggml.pre`; llama.cpp, `llm_tokenizer_bpe`). `smollm` isolates every number character;
+ * it must be `Split`, since `Digits` joins and splits other characters.
+ */
+const PRE_TOKENIZERS: Readonly<Record<string, readonly Split[]>> = {
+  smollm: [{ type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }],
+  'gpt-2': [],
+};
+
+function fail(message: string): never {
+  throw new FormatError(`tokenizer: ${message}`, 'E_TOKENIZER');
+}
+
+function strings(metadata: ReadonlyMap<string, GgufValue>, key: string): string[] {
+  const value = metadata.get(key);
+  if (value === undefined) fail(`metadata ${key} is missing`);
+  if (!Array.isArray(value) || value.some((item) => typeof item !== 'string')) {
+    fail(`metadata ${key} is no array of strings`);
+  }
+  return value as string[];
+}
+
+function tokenId(
+  metadata: ReadonlyMap<string, GgufValue>,
+  key: string,
+  vocabSize: number,
+): number | undefined {
+  const value = metadata.get(key);
+  if (value === undefined) return undefined;
+  if (typeof value !== 'number' || !(value >= 0 && value < vocabSize)) {
+    fail(`metadata ${key} is ${String(value)}, no id of a vocabulary of ${vocabSize}`);
+  }
+  return value;
+}
+
+/**
+ * GPT-2's map between bytes and printable characters, backwards: character -> byte. Printable
+ * bytes stand for themselves, the others follow from U+0100 in order.
+ * Source: GPT-2's encoder.py, `bytes_to_unicode`.
+ */
+function characterBytes(): Map<string, number> {
+  const map = new Map<string, number>();
+  let next = 0x100;
+  for (let byte = 0; byte < 256; byte++) {
+    const printable =
+      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    map.set(String.fromCharCode(printable ? byte : next++), byte);
+  }
+  return map;
+}
+
+function mergePairs(merges: string[]): [string, string][] {
+  return merges.map((merge, i) => {
+    const parts = merge.split(' ');
+    if (parts.length !== 2 || parts.includes('')) {
+      fail(`merge ${i} is ${JSON.stringify(merge)}, not two tokens with a space between`);
+    }
+    return parts as [string, string];
+  });
+}
+
+/**
+ * The tokenizer that a GGUF file's metadata describes: byte-level BPE (`tokenizer.ggml.model`
+ * `gpt2`) with a pre-tokenizer known here. Builds a `tokenizer.json` in memory and leaves the
+ * merging to the Hugging Face library.
+ * @throws FormatError `E_TOKENIZER`, naming a tokenizer model or pre-tokenizer that is not
+ * supported, or the metadata that is missing or malformed.
+ */
+export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tokenizer {
+  const model = metadata.get('tokenizer.ggml.model');
+  if (model !== 'gpt2') {
+    fail(`tokenizer model ${JSON.stringify(model ?? null)} is not supported (gpt2 is)`);
+  }
+  const pre = metadata.get('tokenizer.ggml.pre') ?? null;
+  if (typeof pre !== 'string' || !Object.hasOwn(PRE_TOKENIZERS, pre)) {
+    const known = Object.keys(PRE_TOKENIZERS).join(', ');
+    fail(`pre-tokenizer ${JSON.stringify(pre)} is not supported (${known} are)`);
+  }
+  const tokens = strings(metadata, 'tokenizer.ggml.tokens');
+  const merges = mergePairs(strings(metadata, 'tokenizer.ggml.merges'));
+  const types = metadata.get('tokenizer.ggml.token_type');
+  if (types !== undefined && !(types instanceof Int32Array && types.length === tokens.length)) {
+    fail(`metadata tokenizer.ggml.token_type is not one int32 for each of ${tokens.length} tokens`);
+  }
+  const typeOf = (id: number) => (types as Int32Array | undefined)?.[id] ?? TOKEN_NORMAL;
+
+  // No prototype: a token may be spelled "__proto__". The first of equal tokens keeps its id.
+  const vocab: Record<string, number> = Object.create(null);
+  const addedTokens: { id: number; content: string; special: boolean; normalized: false }[] = [];
+  tokens.forEach((content, id) => {
+    if (content in vocab) return;
+    vocab[content] = id;
+    const type = typeOf(id);
+    if (content !== '' && (type === TOKEN_CONTROL || type === TOKEN_USER_DEFINED)) {
+      addedTokens.push({ id, content, special: type === TOKEN_CONTROL, normalized: false });
+    }
+  });
+  const library = new HuggingFaceTokenizer(
+    {
+      version: '1.0',
+      added_tokens: addedTokens,
+      normalizer: null,
+      pre_tokenizer: {
+        type: 'Sequence',
+        pretokenizers: [
+          ...(PRE_TOKENIZERS[pre] as readonly Split[]),
+          { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+        ],
+      },
+      post_processor: null,
+      decoder: { type: 'ByteLevel' },
+      model: { type: 'BPE', vocab, merges, unk_token: null, byte_fallback: false },
+    },
+    { clean_up_tokenization_spaces: false },
+  );
+
+  const bosTokenId = tokenId(metadata, 'tokenizer.ggml.bos_token_id', tokens.length);
+  const eosTokenId = tokenId(metadata, 'tokenizer.ggml.eos_token_id', tokens.length);
+  const lead =
+    metadata.get('tokenizer.ggml.add_bos_token') === true && bosTokenId !== undefined
+      ? [bosTokenId]
+      : [];
+
+  const byteOf = characterBytes();
+  const encoder = new TextEncoder();
+  const verbatim = new Set(addedTokens.map(({ id }) => id));
+  const bytesOf = (id: number): Uint8Array => {
+    const content = tokens[id];
+    if (content === undefined) fail(`id ${id} is not in the vocabulary of ${tokens.length}`);
+    if (verbatim.has(id)) return encoder.encode(content);
+    const bytes: number[] = [];
+    for (const character of content) {
+      const byte = byteOf.get(character);
+      if (byte === undefined) bytes.push(...encoder.encode(character));
+      else bytes.push(byte);
+    }
+    return Uint8Array.from(bytes);
+  };
+  const decodeStream = (): DecodeStream => {
+    // In a stream this decoder keeps the bytes of an unfinished character back by itself.
+    const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+    return {
+      push: (id) => utf8.decode(bytesOf(id), { stream: true }),
+      flush: () => utf8.decode(),
+    };
+  };
+
+  return {
+    vocabSize: tokens.length,
+    bosTokenId,
+    eosTokenId,
+    encode: (text) => [...lead, ...library.encode(text, { add_special_tokens: false }).ids],
+    decode(ids) {
+      const stream = decodeStream();
+      let text = '';
+      for (const id of ids) text += stream.push(id);
+      return text + stream.flush();
+    },
+    decodeStream,
+    token: (id) => tokens[id],
+  };
+}
