@@ -3,7 +3,7 @@
  * arithmetic behind "how much of the server's time was hidden".
  * @module
  */
-export { type ClockSample, clockMs, clockOffsetMs } from './clock.ts';
+export { type ClockSample, clockOffsetMs } from './clock-offset.ts';
 export { covered, hiddenShare, type Interval, intersection, overlap, union } from './intervals.ts';
 export {
   parseTraceRecord,

@@ -1,5 +1,5 @@
+import { monotonicMs } from '../platform/clock.ts';
 import { FormatError } from '../tensor/errors.ts';
-import { clockMs } from './clock.ts';
 import type { Interval } from './intervals.ts';
 
 /** What a span can carry along, shown when it is clicked on. */
@@ -12,7 +12,7 @@ export interface TraceSpan {
   readonly category: string;
   /** The row it is drawn in, within its process. */
   readonly track: string;
-  /** By `clockMs` of the process that recorded it. */
+  /** By `monotonicMs` of the process that recorded it. */
   readonly startMs: number;
   readonly endMs: number;
   readonly args?: TraceArgs;
@@ -44,7 +44,7 @@ export class Tracer {
   }
 
   /**
-   * Notes work that has ended; times in ms by `clockMs`. An end before the start (taken in
+   * Notes work that has ended; times in ms by `monotonicMs`. An end before the start (taken in
    * two threads, whose clocks differ by microseconds) becomes an empty span.
    */
   span(
@@ -77,11 +77,11 @@ export class Tracer {
     work: () => T | Promise<T>,
     args?: TraceArgs,
   ): Promise<T> {
-    const startMs = clockMs();
+    const startMs = monotonicMs();
     try {
       return await work();
     } finally {
-      this.span(name, category, track, startMs, clockMs(), args);
+      this.span(name, category, track, startMs, monotonicMs(), args);
     }
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FormatError } from '../../../src/tensor/errors.ts';
-import { clockMs, clockOffsetMs } from '../../../src/trace/clock.ts';
+import { clockOffsetMs } from '../../../src/trace/clock-offset.ts';
 import { hiddenShare } from '../../../src/trace/intervals.ts';
 import { parseTraceRecord, Tracer } from '../../../src/trace/tracer.ts';
 
@@ -16,12 +16,6 @@ interface Event {
 }
 
 const eventsOf = (tracer: Tracer): Event[] => JSON.parse(tracer.toJson()).traceEvents;
-
-test('the clock is the epoch clock and does not run backwards', () => {
-  const first = clockMs();
-  assert.ok(Math.abs(first - Date.now()) < 60_000);
-  assert.ok(clockMs() >= first);
-});
 
 test('clock offset comes from the sample that travelled least', () => {
   const samples = [

@@ -1,12 +1,3 @@
-/**
- * Milliseconds since the Unix epoch with sub-millisecond digits: `performance.timeOrigin +
- * performance.now()`. It never runs backwards within a thread, and threads of one machine agree,
- * which neither `Date.now()` nor `performance.now()` alone can say.
- */
-export function clockMs(): number {
-  return performance.timeOrigin + performance.now();
-}
-
 /** One question about another process's clock: when it went out, what came back, when it did. */
 export interface ClockSample {
   /** Own clock as the question left, ms. */
