@@ -5,9 +5,21 @@ export interface Disposable {
 
 const scopes: Disposable[][] = [];
 
+let holding = false;
+
 /** Notes a new tensor in the innermost scope. Called by Tensor's constructor alone. */
 export function registerBirth(born: Disposable): void {
   scopes.at(-1)?.push(born);
+}
+
+/**
+ * While on, a closing scope hands all it noted to the scope around it: the tape may still need it
+ * for the way back. Returns the former setting.
+ */
+export function holdBirths(on: boolean): boolean {
+  const before = holding;
+  holding = on;
+  return before;
 }
 
 /** Opens a scope: what is born from now on is noted in it. */
@@ -20,14 +32,16 @@ export function popScope(kept: ReadonlySet<Disposable>): void {
   const born = scopes.pop() ?? [];
   const outer = scopes.at(-1);
   for (const one of born) {
-    if (!kept.has(one)) one.dispose();
-    else outer?.push(one);
+    if (holding || kept.has(one)) outer?.push(one);
+    else one.dispose();
   }
 }
 
 /** Removes tensors from every open scope. */
 export function release(kept: ReadonlySet<Disposable>): void {
   for (const born of scopes) {
-    for (let i = born.length - 1; i >= 0; i--) if (kept.has(born[i])) born.splice(i, 1);
+    let alive = 0;
+    for (const one of born) if (!kept.has(one)) born[alive++] = one;
+    born.length = alive;
   }
 }

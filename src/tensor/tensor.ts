@@ -2,7 +2,7 @@ import { type Backend, defaultBackend, type Handle } from './backend.ts';
 import { type DType, dtypeOf, newTypedArray, type TypedArray } from './dtype.ts';
 import { BackendError, DisposedError, DTypeError, ShapeError } from './errors.ts';
 import { registerBirth } from './lifetime.ts';
-import { formatShape, numelOf, type Shape } from './shape.ts';
+import { formatShape, numelOf, type Shape, sameShape } from './shape.ts';
 
 /** Memory that one or more tensors (views by `reshape`) share; freed with the last of them. */
 interface Storage {
@@ -16,28 +16,33 @@ export class Tensor {
   readonly shape: Shape;
   readonly dtype: DType;
   readonly backend: Backend;
+  /** Number of elements. */
+  readonly numel: number;
   private storage: Storage | undefined;
 
   private constructor(shape: Shape, dtype: DType, backend: Backend, storage: Storage) {
     this.shape = shape;
     this.dtype = dtype;
     this.backend = backend;
+    this.numel = storage.numel;
     this.storage = storage;
     registerBirth(this);
   }
 
-  /** Uninitialised memory: for ops, which fill it. */
+  /**
+   * Uninitialised memory: for ops, which fill it.
+   * @throws ShapeError when a length is no whole number
+   */
   static empty(shape: Shape, dtype: DType = 'f32', backend: Backend = defaultBackend()): Tensor {
     const numel = numelOf(shape);
+    if (!shape.every((length) => Number.isInteger(length) && length >= 0)) {
+      throw new ShapeError(`empty: ${formatShape(shape)} is no shape`);
+    }
     return new Tensor([...shape], dtype, backend, {
       handle: backend.alloc(dtype, numel),
       numel,
       references: 1,
     });
-  }
-
-  get numel(): number {
-    return numelOf(this.shape);
   }
 
   get rank(): number {
@@ -56,9 +61,17 @@ export class Tensor {
     return this.storage.handle;
   }
 
-  /** A second tensor over the same memory with another shape of equal numel. */
+  /**
+   * A second tensor over the same memory, which is freed with the last of them.
+   * @throws ShapeError when `shape` has another number of elements
+   */
   aliasAs(shape: Shape): Tensor {
     void this.handle;
+    if (numelOf(shape) !== this.numel) {
+      throw new ShapeError(
+        `aliasAs: cannot view ${formatShape(this.shape)} as ${formatShape(shape)}`,
+      );
+    }
     const storage = this.storage as Storage;
     storage.references++;
     return new Tensor([...shape], this.dtype, this.backend, storage);
@@ -109,12 +122,19 @@ export class Tensor {
   }
 }
 
-type Nested = number | readonly Nested[];
+/** Numbers in nested arrays. */
+export type Nested = number | readonly Nested[];
 
 function nestedShape(value: Nested): number[] {
-  return typeof value === 'number'
-    ? []
-    : [value.length, ...(value.length ? nestedShape(value[0]) : [])];
+  if (typeof value === 'number') return [];
+  const inner = value.map(nestedShape);
+  const ragged = inner.find((shape) => !sameShape(shape, inner[0]));
+  if (ragged) {
+    throw new ShapeError(
+      `tensor: ragged nesting, ${formatShape(inner[0])} beside ${formatShape(ragged)}`,
+    );
+  }
+  return [value.length, ...(inner[0] ?? [])];
 }
 
 /**
@@ -154,10 +174,12 @@ export function full(shape: Shape, value: number, backend?: Backend): Tensor {
   return out;
 }
 
+/** An f32 tensor of zeros. */
 export function zeros(shape: Shape, backend?: Backend): Tensor {
   return full(shape, 0, backend);
 }
 
+/** An f32 tensor of ones. */
 export function ones(shape: Shape, backend?: Backend): Tensor {
   return full(shape, 1, backend);
 }
@@ -178,8 +200,24 @@ export function commonBackend(operation: string, ...operands: readonly Tensor[])
   return backend;
 }
 
-/** @throws DTypeError unless every operand has the dtype */
+/** @throws DisposedError when an operand's memory was given back */
+export function expectUsable(operation: string, ...operands: readonly Tensor[]): void {
+  for (const operand of operands) {
+    if (operand.disposed) {
+      throw new DisposedError(
+        `${operation}: operand ${formatShape(operand.shape)} ${operand.dtype} was disposed`,
+      );
+    }
+  }
+}
+
+/**
+ * What every operation asks of its operands first.
+ * @throws DisposedError when an operand's memory was given back
+ * @throws DTypeError unless every operand has the dtype
+ */
 export function expectDType(operation: string, dtype: DType, ...operands: readonly Tensor[]): void {
+  expectUsable(operation, ...operands);
   for (const operand of operands) {
     if (operand.dtype !== dtype) {
       throw new DTypeError(

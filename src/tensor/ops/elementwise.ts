@@ -1,63 +1,120 @@
 import { record } from '../autograd.ts';
-import type { Dims4, Kernels } from '../backend.ts';
-import { ShapeError } from '../errors.ts';
-import { broadcastShapes, broadcastStrides, formatShape, type Shape } from '../shape.ts';
-import { commonBackend, expectDType, Tensor } from '../tensor.ts';
-import { sumTo } from './reduce.ts';
+import { commonBackend, expectDType, full, Tensor } from '../tensor.ts';
+import { binary, expectSameShape, reduceTo, scaled, unary } from './launch.ts';
 
-/** Pads lengths or strides in front to four, as kernels take them. */
-export function pad4(values: readonly number[], fill: number, operation: string): Dims4 {
-  if (values.length > 4) {
-    throw new ShapeError(`${operation}: rank ${values.length} is above 4`);
-  }
-  const [d0, d1, d2, d3] = [...new Array<number>(4 - values.length).fill(fill), ...values];
-  return [d0, d1, d2, d3];
+/** Gradient of an operand that broadcasting repeated: the sum over the repeats. */
+function unbroadcast(dy: Tensor, operand: Tensor): Tensor {
+  return reduceTo('sumTo', dy, operand.shape);
 }
 
-type BinaryName = 'add' | 'sub' | 'mul' | 'div' | 'maximum' | 'greater';
-
-/** Runs a broadcasting kernel; records nothing. */
-function binary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
-  expectDType(name, 'f32', a, b);
-  const backend = commonBackend(name, a, b);
-  const shape: Shape = broadcastShapes(name, a.shape, b.shape);
-  const out = Tensor.empty(shape, 'f32', backend);
-  backend.kernels[name](
-    out.handle,
-    a.handle,
-    b.handle,
-    ...pad4(shape, 1, name),
-    ...pad4(broadcastStrides(a.shape, shape), 0, name),
-    ...pad4(broadcastStrides(b.shape, shape), 0, name),
-  );
-  return out;
-}
-
-/** a + b with broadcasting. */
+/** a + b with broadcasting. @throws ShapeError */
 export function add(a: Tensor, b: Tensor): Tensor {
-  return record(binary('add', a, b), [a, b], (dy) => [sumTo(dy, a.shape), sumTo(dy, b.shape)]);
+  return record(binary('add', a, b), [a, b], (dy) => [unbroadcast(dy, a), unbroadcast(dy, b)]);
 }
 
-/** a * b with broadcasting. */
-export function mul(a: Tensor, b: Tensor): Tensor {
-  return record(binary('mul', a, b), [a, b], (dy) => [
-    sumTo(mul(dy, b), a.shape),
-    sumTo(mul(dy, a), b.shape),
+/** a - b with broadcasting. @throws ShapeError */
+export function sub(a: Tensor, b: Tensor): Tensor {
+  return record(binary('sub', a, b), [a, b], (dy) => [
+    unbroadcast(dy, a),
+    unary('neg', unbroadcast(dy, b)),
   ]);
 }
 
-type UnaryName = {
-  [K in keyof Kernels]: Kernels[K] extends Kernels['neg'] ? K : never;
-}[keyof Kernels];
-
-function unary(name: UnaryName, x: Tensor): Tensor {
-  expectDType(name, 'f32', x);
-  const out = Tensor.empty(x.shape, 'f32', x.backend);
-  (x.backend.kernels[name] as Kernels['neg'])(out.handle, x.handle, x.numel);
-  return out;
+/** a * b with broadcasting. @throws ShapeError */
+export function mul(a: Tensor, b: Tensor): Tensor {
+  return record(binary('mul', a, b), [a, b], (dy) => [
+    unbroadcast(binary('mul', dy, b), a),
+    unbroadcast(binary('mul', dy, a), b),
+  ]);
 }
 
-/** x * Phi(x), erf form (Hendrycks & Gimpel 2016). */
+/** a / b with broadcasting. @throws ShapeError */
+export function div(a: Tensor, b: Tensor): Tensor {
+  const y = binary('div', a, b);
+  return record(y, [a, b], (dy) => {
+    const da = binary('div', dy, b);
+    return [unbroadcast(da, a), unary('neg', unbroadcast(binary('mul', da, y), b))];
+  });
+}
+
+/** The larger of a and b with broadcasting; equal ones share the gradient. @throws ShapeError */
+export function maximum(a: Tensor, b: Tensor): Tensor {
+  return record(binary('maximum', a, b), [a, b], (dy) => {
+    // 1 where a wins, 1/2 at ties, 0 where b wins.
+    const lead = binary('sub', binary('greater', a, b), binary('greater', b, a));
+    return [
+      unbroadcast(binary('mul', dy, scaled(lead, 0.5, 0.5)), a),
+      unbroadcast(binary('mul', dy, scaled(lead, -0.5, 0.5)), b),
+    ];
+  });
+}
+
+/** -x. */
+export function neg(x: Tensor): Tensor {
+  return record(unary('neg', x), [x], (dy) => [unary('neg', dy)]);
+}
+
+/** |x|; gradient 0 at 0. */
+export function abs(x: Tensor): Tensor {
+  return record(unary('abs', x), [x], (dy) => {
+    const zero = full([], 0, x.backend);
+    const sign = binary('sub', binary('greater', x, zero), binary('greater', zero, x));
+    return [binary('mul', dy, sign)];
+  });
+}
+
+/** e^x. */
+export function exp(x: Tensor): Tensor {
+  const y = unary('exp', x);
+  return record(y, [x], (dy) => [binary('mul', dy, y)]);
+}
+
+/** Natural logarithm. */
+export function log(x: Tensor): Tensor {
+  return record(unary('log', x), [x], (dy) => [binary('div', dy, x)]);
+}
+
+/** Square root. */
+export function sqrt(x: Tensor): Tensor {
+  const y = unary('sqrt', x);
+  return record(y, [x], (dy) => [binary('div', scaled(dy, 0.5), y)]);
+}
+
+/** x^2. */
+export function square(x: Tensor): Tensor {
+  return record(unary('square', x), [x], (dy) => [binary('mul', scaled(dy, 2), x)]);
+}
+
+/** 1 / x. */
+export function reciprocal(x: Tensor): Tensor {
+  const y = unary('reciprocal', x);
+  return record(y, [x], (dy) => [binary('mul', unary('neg', dy), unary('square', y))]);
+}
+
+/** 1 / (1 + e^-x). */
+export function sigmoid(x: Tensor): Tensor {
+  const y = unary('sigmoid', x);
+  return record(y, [x], (dy) => {
+    const slope = binary('sub', y, unary('square', y));
+    return [binary('mul', dy, slope)];
+  });
+}
+
+/** Hyperbolic tangent. */
+export function tanh(x: Tensor): Tensor {
+  const y = unary('tanh', x);
+  return record(y, [x], (dy) => [binary('mul', dy, scaled(unary('square', y), -1, 1))]);
+}
+
+/** max(x, 0); gradient 0 at 0. */
+export function relu(x: Tensor): Tensor {
+  return record(unary('relu', x), [x], (dy) => {
+    const positive = binary('greater', x, full([], 0, x.backend));
+    return [binary('mul', dy, positive)];
+  });
+}
+
+/** x * Phi(x), Phi the normal distribution function, erf form (Hendrycks & Gimpel 2016). */
 export function gelu(x: Tensor): Tensor {
   return record(unary('gelu', x), [x], (dy) => {
     const dx = Tensor.empty(x.shape, 'f32', x.backend);
@@ -66,11 +123,34 @@ export function gelu(x: Tensor): Tensor {
   });
 }
 
-/** Element counts must agree: for kernels that do not broadcast. */
-export function expectSameShape(operation: string, a: Tensor, b: Tensor): void {
-  if (a.numel !== b.numel || a.rank !== b.rank) {
-    throw new ShapeError(
-      `${operation}: shapes differ, lhs ${formatShape(a.shape)}, rhs ${formatShape(b.shape)}`,
-    );
-  }
+/** x * sigmoid(x) (Elfwing et al. 2017, "swish"). */
+export function silu(x: Tensor): Tensor {
+  return record(unary('silu', x), [x], (dy) => {
+    const dx = Tensor.empty(x.shape, 'f32', x.backend);
+    x.backend.kernels.siluGrad(dx.handle, x.handle, dy.handle, x.numel);
+    return [dx];
+  });
+}
+
+/**
+ * silu(gate) * up, shapes equal: the gated unit SwiGLU (Shazeer 2020, equation 6).
+ * @throws ShapeError when the shapes differ
+ */
+export function siluMul(gate: Tensor, up: Tensor): Tensor {
+  expectDType('siluMul', 'f32', gate, up);
+  expectSameShape('siluMul', gate, up);
+  const { kernels } = commonBackend('siluMul', gate, up);
+  const out = Tensor.empty(gate.shape, 'f32', gate.backend);
+  kernels.siluMul(out.handle, gate.handle, up.handle, out.numel);
+  return record(out, [gate, up], (dy) => {
+    const dGate = Tensor.empty(gate.shape, 'f32', gate.backend);
+    const dSilu = binary('mul', dy, up);
+    kernels.siluGrad(dGate.handle, gate.handle, dSilu.handle, out.numel);
+    return [dGate, binary('mul', dy, unary('silu', gate))];
+  });
+}
+
+/** x * scale + shift, both plain numbers. */
+export function affine(x: Tensor, scale: number, shift = 0): Tensor {
+  return record(scaled(x, scale, shift), [x], (dy) => [scaled(dy, scale)]);
 }

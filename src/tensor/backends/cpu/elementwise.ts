@@ -1,4 +1,19 @@
-import type { BinaryKernel } from '../../backend.ts';
+import type { BinaryKernel, Kernels, UnaryGradKernel, UnaryKernel } from '../../backend.ts';
+import { normalCdf, normalPdf } from './erf.ts';
+
+/** One function at every element; computed in f64, rounded to f32 on the store. */
+export function unaryKernel(f: (x: number) => number): UnaryKernel {
+  return (out, x, n) => {
+    for (let i = 0; i < n; i++) out[i] = f(x[i]);
+  };
+}
+
+/** The derivative at every element, times what comes from above. */
+export function unaryGradKernel(derivative: (x: number) => number): UnaryGradKernel {
+  return (dx, x, dy, n) => {
+    for (let i = 0; i < n; i++) dx[i] = dy[i] * derivative(x[i]);
+  };
+}
 
 /** The readable reference: four nested loops with strides. */
 export function binaryKernel(f: (a: number, b: number) => number): BinaryKernel {
@@ -13,3 +28,41 @@ export function binaryKernel(f: (a: number, b: number) => number): BinaryKernel 
         }
   };
 }
+
+/** 1 / (1 + e^-x); e^-x may overflow to infinity, which gives the right 0. */
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** Elementwise kernels; formulas stand in backend.ts. */
+export const elementwiseKernels = {
+  neg: unaryKernel((x) => -x),
+  abs: unaryKernel(Math.abs),
+  exp: unaryKernel(Math.exp),
+  log: unaryKernel(Math.log),
+  sqrt: unaryKernel(Math.sqrt),
+  square: unaryKernel((x) => x * x),
+  reciprocal: unaryKernel((x) => 1 / x),
+  sigmoid: unaryKernel(sigmoid),
+  tanh: unaryKernel(Math.tanh),
+  relu: unaryKernel((x) => Math.max(x, 0)),
+  gelu: unaryKernel((x) => x * normalCdf(x)),
+  silu: unaryKernel((x) => x * sigmoid(x)),
+  geluGrad: unaryGradKernel((x) => normalCdf(x) + x * normalPdf(x)),
+  siluGrad: unaryGradKernel((x) => sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
+  add: binaryKernel((a, b) => a + b),
+  sub: binaryKernel((a, b) => a - b),
+  mul: binaryKernel((a, b) => a * b),
+  div: binaryKernel((a, b) => a / b),
+  maximum: binaryKernel(Math.max),
+  greater: binaryKernel((a, b) => (a > b ? 1 : 0)),
+  affine(out, x, n, scale, shift) {
+    for (let i = 0; i < n; i++) out[i] = x[i] * scale + shift;
+  },
+  siluMul(out, gate, up, n) {
+    for (let i = 0; i < n; i++) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
+  },
+  fill(out, n, value) {
+    out.fill(value, 0, n);
+  },
+} satisfies Partial<Kernels>;
