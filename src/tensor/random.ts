@@ -121,20 +121,23 @@ function filled(shape: Shape, backend: Backend | undefined, draw: () => number):
   return out;
 }
 
-/** An f32 tensor of normal numbers; standard by default. */
+/** An f32 tensor of normal numbers with mean 0 and the given deviation. */
 export function randomNormal(
-  rng: Random,
   shape: Shape,
-  options: { mean?: number; deviation?: number; backend?: Backend } = {},
+  deviation: number,
+  rng: Random,
+  backend?: Backend,
 ): Tensor {
-  return filled(shape, options.backend, () => rng.normal(options.mean, options.deviation));
+  return filled(shape, backend, () => rng.normal(0, deviation));
 }
 
-/** An f32 tensor of uniform numbers in [low, high); [0, 1) by default. */
+/** An f32 tensor of uniform numbers in [low, high). */
 export function randomUniform(
-  rng: Random,
   shape: Shape,
-  options: { low?: number; high?: number; backend?: Backend } = {},
+  low: number,
+  high: number,
+  rng: Random,
+  backend?: Backend,
 ): Tensor {
-  return filled(shape, options.backend, () => rng.uniform(options.low, options.high));
+  return filled(shape, backend, () => rng.uniform(low, high));
 }

@@ -7,8 +7,7 @@ import { binary, expectSameShape, scaled, unary } from './launch.ts';
 
 /** Constants of one AdamW step; defaults are PyTorch's, but for weightDecay. */
 export interface AdamwOptions {
-  /** Step size. */
-  readonly lr: number;
+  readonly learningRate: number;
   /** Number of this step, from 1: the bias corrections are `1 - beta^step`. */
   readonly step: number;
   /** Default 0.9. */
@@ -38,7 +37,7 @@ export function adamw(
   expectDType('adamw', 'f32', p, m, v, g, gradScale);
   const backend = commonBackend('adamw', p, m, v, g, gradScale);
   for (const other of [m, v, g]) expectSameShape('adamw', p, other);
-  const { lr, step, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0 } = options;
+  const { learningRate, step, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0 } = options;
   if (gradScale.numel !== 1) throw new ShapeError('adamw: gradScale must hold one element');
   if (!(step >= 1)) throw new ShapeError(`adamw: step counts from 1, got ${step}`);
   const next = {
@@ -56,7 +55,7 @@ export function adamw(
     g.handle,
     gradScale.handle,
     p.numel,
-    lr,
+    learningRate,
     beta1,
     beta2,
     eps,
