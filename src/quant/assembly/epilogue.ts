@@ -1,0 +1,41 @@
+// The end of a row of one panel: bias, residual, and stores that stop at the last column.
+
+/** The bias of one panel in eight floats at `to`, zeros past `columns`. */
+export function panelBias(to: usize, bias: usize, columns: i32): void {
+  for (let c = 0; c < 8; c++) {
+    store<f32>(to + (<usize>c << 2), c < columns ? load<f32>(bias + (<usize>c << 2)) : 0);
+  }
+}
+
+/** `out = [low high] + bias + residual` for the first `columns` of eight; 0: no bias, no residual. */
+export function storeRow(
+  out: usize,
+  low: v128,
+  high: v128,
+  bias: usize,
+  residual: usize,
+  columns: i32,
+  spill: usize,
+): void {
+  if (bias) {
+    low = f32x4.add(low, v128.load(bias));
+    high = f32x4.add(high, v128.load(bias, 16));
+  }
+  if (columns == 8) {
+    if (residual) {
+      low = f32x4.add(low, v128.load(residual));
+      high = f32x4.add(high, v128.load(residual, 16));
+    }
+    v128.store(out, low);
+    v128.store(out, high, 16);
+    return;
+  }
+  v128.store(spill, low);
+  v128.store(spill, high, 16);
+  for (let c = 0; c < columns; c++) {
+    const at = <usize>c << 2;
+    let y = load<f32>(spill + at);
+    if (residual) y += load<f32>(residual + at);
+    store<f32>(out + at, y);
+  }
+}

@@ -1,0 +1,12 @@
+export * from './codec.ts';
+export type { QuantKernels } from './kernels/table.ts';
+export { gatherQuantizedRows, linearQuantized } from './linear.ts';
+export { packQ41Blocks, packQb4w, packQc8w } from './pack.ts';
+export { dequantizeRows, quantizeRows } from './rows.ts';
+export {
+  type InstalledQuant,
+  installQuant,
+  kernelVariant,
+  type QuantVariant,
+} from './runtime.ts';
+export type { QuantizedLinear, QuantizedRows, WeightFormat } from './types.ts';
