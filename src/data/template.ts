@@ -1,0 +1,74 @@
+import { UsageError } from '../tensor/errors.ts';
+
+/** What a prompt is made of. */
+export interface TemplateValues {
+  readonly text: string;
+  readonly textPair?: string;
+  /** Class names; `{labels}` becomes them with commas between. */
+  readonly labels: readonly string[];
+}
+
+const PLACEHOLDERS = ['text', 'text_pair', 'labels'] as const;
+type Placeholder = (typeof PLACEHOLDERS)[number];
+type Part = { readonly literal: string } | { readonly placeholder: Placeholder };
+
+function fail(message: string): never {
+  const known = PLACEHOLDERS.map((name) => `{${name}}`).join(', ');
+  throw new UsageError(`template: ${message}; placeholders are ${known}`, 'E_TEMPLATE');
+}
+
+function partsOf(template: string): Part[] {
+  const parts: Part[] = [];
+  // A doubled brace, a placeholder, a lone brace, or text without braces.
+  for (const match of template.matchAll(/\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+/g)) {
+    const [token, name] = match;
+    if (name !== undefined) {
+      if (!(PLACEHOLDERS as readonly string[]).includes(name)) fail(`{${name}} is unknown`);
+      parts.push({ placeholder: name as Placeholder });
+    } else if (token === '{{' || token === '}}') {
+      parts.push({ literal: token.slice(1) });
+    } else if (token === '{' || token === '}') {
+      fail(`a lone "${token}" at character ${match.index + 1}, write "${token}${token}" for one`);
+    } else parts.push({ literal: token });
+  }
+  return parts;
+}
+
+let last: { template: string; parts: Part[] } = { template: '', parts: [] };
+
+/**
+ * Words a prompt: `{text}`, `{text_pair}` and `{labels}` are replaced, `{{` and `}}` stand for
+ * braces. What is put in is never read for placeholders itself.
+ * @throws UsageError `E_TEMPLATE` for an unknown placeholder, by name; for a lone brace; for
+ * `{text_pair}` where the row has none.
+ */
+export function renderTemplate(template: string, values: TemplateValues): string {
+  // A run renders one template for every row: take it apart once.
+  if (last.template !== template) last = { template, parts: partsOf(template) };
+  let out = '';
+  for (const part of last.parts) {
+    if ('literal' in part) out += part.literal;
+    else if (part.placeholder === 'text') out += values.text;
+    else if (part.placeholder === 'labels') out += values.labels.join(', ');
+    else out += values.textPair ?? fail('{text_pair} stands there, but a row has no text_pair');
+  }
+  return out;
+}
+
+/**
+ * Checks a template against the data before any work begins.
+ * @param pairs whether the data's rows have a `text_pair`.
+ * @throws UsageError `E_TEMPLATE`: as `renderTemplate`, and when `{text}` is missing, or
+ * `{text_pair}` is while the data has pairs, which would silently ignore half of every row.
+ */
+export function checkTemplate(template: string, pairs: boolean): void {
+  const used = new Set(partsOf(template).map((part) => 'placeholder' in part && part.placeholder));
+  if (!used.has('text')) fail('{text} is missing, so all prompts would be equal');
+  if (pairs && !used.has('text_pair')) fail('{text_pair} is missing, and the data has text pairs');
+  if (!pairs && used.has('text_pair')) fail('{text_pair} stands there, but rows have no text_pair');
+}
+
+/** A template as typed in a shell: `\n`, `\t` and `\\` become what they stand for. */
+export function unescapeTemplate(typed: string): string {
+  return typed.replace(/\\([nt\\])/g, (_, c: string) => (c === 'n' ? '\n' : c === 't' ? '\t' : c));
+}
