@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { type Tokenizer, tokenizerFromGguf } from '../../../src/model/tokenizer.ts';
 import { type GgufValue, openGguf } from '../../../src/model/weights/gguf.ts';
 import { fileByteSource } from '../../../src/platform/node.ts';
-import { modelMissing, modelPath } from '../../support/model-file.ts';
+import { modelPath, skipWithoutModel } from '../../support/model.ts';
 
 /** A byte-level vocabulary small enough to reason about: 3 control tokens, bytes, 3 merges. */
 function tinyMetadata(changes: Record<string, GgufValue | undefined> = {}): Map<string, GgufValue> {
@@ -75,11 +75,11 @@ describe('tokenizerFromGguf', () => {
   });
 });
 
-describe('SmolLM2 tokenizer', { skip: modelMissing }, () => {
+describe('SmolLM2 tokenizer', { skip: skipWithoutModel() }, () => {
   let loaded: Promise<Tokenizer> | undefined;
   const load = () => {
     loaded ??= (async () => {
-      const source = await fileByteSource(modelPath);
+      const source = await fileByteSource(modelPath() as string);
       try {
         return tokenizerFromGguf((await openGguf(source)).metadata);
       } finally {

@@ -11,7 +11,7 @@ import {
   type GgufTensorSpec,
   writeGguf,
 } from '../../../support/gguf-writer.ts';
-import { modelMissing, modelPath } from '../../../support/model-file.ts';
+import { modelPath, skipWithoutModel } from '../../../support/model.ts';
 
 const fixtures = new URL('../../../fixtures/', import.meta.url);
 const f32 = (name: string, count: number): GgufTensorSpec => ({
@@ -188,8 +188,8 @@ describe('openGguf', () => {
     });
   }
 
-  it('reads the real model', { skip: modelMissing }, async () => {
-    const source = await fileByteSource(modelPath);
+  it('reads the real model', { skip: skipWithoutModel() }, async () => {
+    const source = await fileByteSource(modelPath() as string);
     const file = await openGguf(source);
     assert.equal(file.tensors.size, 272);
     assert.equal(ggufNumber(file, 'llama.block_count'), 30);
