@@ -1,0 +1,173 @@
+/** Typed messages, their numbers, and who may send them; payloads.ts has their bytes. */
+import type { z } from 'zod';
+import type { ActivationBits } from '../quant/codec.ts';
+import { ProtocolError } from '../tensor/errors.ts';
+import type * as schemas from './schemas.ts';
+
+export type { Json, JsonObject } from './schemas.ts';
+
+/** Which end of a connection. */
+export type Role = 'device' | 'server';
+
+/** Which part of the data a row belongs to. */
+export type Split = z.infer<typeof schemas.splitSchema>;
+
+export type HelloMessage = { readonly type: 'hello' } & z.infer<typeof schemas.helloSchema>;
+export type WelcomeMessage = { readonly type: 'welcome' } & z.infer<typeof schemas.welcomeSchema>;
+export type JobMessage = { readonly type: 'job' } & z.infer<typeof schemas.jobSchema>;
+export type AcceptMessage = { readonly type: 'accept' } & z.infer<typeof schemas.acceptSchema>;
+export type BatchMessage = { readonly type: 'batch' } & z.infer<typeof schemas.batchSchema>;
+export type FinishMessage = { readonly type: 'finish' } & z.infer<typeof schemas.finishSchema>;
+export type StepMessage = { readonly type: 'step' } & z.infer<typeof schemas.stepSchema>;
+export type EpochMessage = { readonly type: 'epoch' } & z.infer<typeof schemas.epochSchema>;
+export type ResultMessage = { readonly type: 'result' } & z.infer<typeof schemas.resultSchema>;
+export type DoneMessage = { readonly type: 'done' } & z.infer<typeof schemas.doneSchema>;
+export type ErrorMessage = { readonly type: 'error' } & z.infer<typeof schemas.errorSchema>;
+export type TraceMessage = { readonly type: 'trace' } & z.infer<typeof schemas.traceSchema>;
+export type CancelMessage = { readonly type: 'cancel' } & z.infer<typeof schemas.cancelSchema>;
+
+/** A tile of one layer of one batch: R rows of C tap kinds of D values, encoded [R,C,D]. */
+export interface TapsMessage {
+  readonly type: 'taps';
+  readonly batch: number;
+  readonly split: Split;
+  /** Backbone layer, as in JOB's taps.layers. */
+  readonly layer: number;
+  /** First tap kind, an index into JOB's taps.kinds. */
+  readonly kindStart: number;
+  /** Tap kinds in this tile, C. */
+  readonly kindCount: number;
+  /** First row, an index into the batch's rows. */
+  readonly rowStart: number;
+  /** Rows in this tile, R. */
+  readonly rowCount: number;
+  /** Values a row and kind, D. */
+  readonly width: number;
+  readonly bits: ActivationBits;
+  /** R * C rows of the activation codec, kind fastest. */
+  readonly data: Uint8Array;
+}
+
+/** More bytes the receiver of this may send. */
+export interface CreditMessage {
+  readonly type: 'credit';
+  readonly bytes: number;
+}
+
+/** A piece of a file, in order; the last piece carries the file's SHA-256 (hex). */
+export interface FileMessage {
+  readonly type: 'file';
+  readonly name: string;
+  readonly offset: number;
+  readonly total: number;
+  readonly sha256?: string;
+  readonly data: Uint8Array;
+}
+
+/** One half of a clock exchange; times are milliseconds since 1970, a ping's t1 and t2 are 0. */
+export interface ClockMessage {
+  readonly type: 'clock';
+  readonly phase: 'ping' | 'pong';
+  readonly id: number;
+  /** When the ping left, by the pinger's clock. */
+  readonly t0: number;
+  /** When the ping arrived, by the answerer's clock. */
+  readonly t1: number;
+  /** When the pong left, by the answerer's clock. */
+  readonly t2: number;
+}
+
+/** Every message there is. */
+export type Message =
+  | HelloMessage
+  | WelcomeMessage
+  | JobMessage
+  | AcceptMessage
+  | TapsMessage
+  | BatchMessage
+  | CreditMessage
+  | StepMessage
+  | EpochMessage
+  | FinishMessage
+  | ResultMessage
+  | FileMessage
+  | DoneMessage
+  | ErrorMessage
+  | ClockMessage
+  | TraceMessage
+  | CancelMessage;
+
+export type MessageType = Message['type'];
+
+/** The number of each message type on the wire. */
+export const MESSAGE_TYPES = {
+  hello: 1,
+  welcome: 2,
+  job: 3,
+  accept: 4,
+  taps: 5,
+  batch: 6,
+  credit: 7,
+  step: 8,
+  epoch: 9,
+  finish: 10,
+  result: 11,
+  file: 12,
+  done: 13,
+  error: 14,
+  clock: 15,
+  trace: 16,
+  cancel: 17,
+} as const satisfies Record<MessageType, number>;
+
+/** Who may send a type. */
+export const MESSAGE_SENDERS: Readonly<Record<MessageType, Role | 'both'>> = {
+  hello: 'device',
+  welcome: 'server',
+  job: 'device',
+  accept: 'server',
+  taps: 'device',
+  batch: 'device',
+  credit: 'both',
+  step: 'server',
+  epoch: 'server',
+  finish: 'device',
+  result: 'server',
+  file: 'server',
+  done: 'server',
+  error: 'both',
+  clock: 'both',
+  trace: 'server',
+  cancel: 'device',
+};
+
+/** Frames that credit pays for; all others are small and few. */
+export const DATA_TYPES: ReadonlySet<MessageType> = new Set<MessageType>(['taps', 'batch', 'file']);
+
+/** Frames whose header names job 0: sent while the ends may differ over the current job. */
+export const JOBLESS_TYPES: ReadonlySet<MessageType> = new Set<MessageType>([
+  'hello',
+  'welcome',
+  'job',
+  'accept',
+  'credit',
+  'clock',
+  'cancel',
+  'error',
+]);
+
+const TYPE_BY_NUMBER = new Map<number, MessageType>(
+  Object.entries(MESSAGE_TYPES).map(([type, number]) => [number, type as MessageType]),
+);
+
+/**
+ * The message type of a number on the wire.
+ * @throws ProtocolError `E_MESSAGE_TYPE` where there is none.
+ */
+export function messageTypeOf(number: number): MessageType {
+  const type = TYPE_BY_NUMBER.get(number);
+  if (type === undefined) {
+    throw new ProtocolError(`message: type ${number} is unknown`, 'E_MESSAGE_TYPE');
+  }
+  return type;
+}

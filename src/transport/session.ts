@@ -1,0 +1,88 @@
+/** The order of messages: which state a session is in and what may be sent in it. */
+import { ProtocolError } from '../tensor/errors.ts';
+import { MESSAGE_SENDERS, type MessageType, type Role } from './messages.ts';
+
+/**
+ * new -HELLO-> greeted -WELCOME-> ready -JOB-> offered -ACCEPT-> running -FINISH-> finished
+ * -RESULT-> results -DONE-> ready; CANCEL leads from offered and later to cancelled, DONE back.
+ */
+export type SessionState =
+  | 'new'
+  | 'greeted'
+  | 'ready'
+  | 'offered'
+  | 'running'
+  | 'finished'
+  | 'results'
+  | 'cancelled';
+
+const STATES: Record<SessionState, Partial<Record<MessageType, SessionState>>> = {
+  new: { hello: 'greeted' },
+  greeted: { welcome: 'ready' },
+  // A CANCEL that crossed the DONE is for a job that is over.
+  ready: { job: 'offered', cancel: 'ready', trace: 'ready' },
+  offered: { accept: 'running', cancel: 'cancelled', trace: 'offered' },
+  running: {
+    taps: 'running',
+    batch: 'running',
+    step: 'running',
+    epoch: 'running',
+    trace: 'running',
+    finish: 'finished',
+    cancel: 'cancelled',
+  },
+  finished: {
+    step: 'finished',
+    epoch: 'finished',
+    trace: 'finished',
+    result: 'results',
+    cancel: 'cancelled',
+  },
+  results: { file: 'results', trace: 'results', done: 'ready', cancel: 'cancelled' },
+  // What the server sent before it read the CANCEL is still on its way.
+  cancelled: {
+    accept: 'cancelled',
+    step: 'cancelled',
+    epoch: 'cancelled',
+    trace: 'cancelled',
+    result: 'cancelled',
+    file: 'cancelled',
+    done: 'ready',
+    cancel: 'cancelled',
+  },
+};
+
+/**
+ * The state after a message.
+ * @throws ProtocolError `E_MESSAGE_DIRECTION` where `sender` may never send the type,
+ *   `E_MESSAGE_STATE` where it may not now.
+ */
+export function nextState(state: SessionState, sender: Role, type: MessageType): SessionState {
+  const allowed = MESSAGE_SENDERS[type];
+  if (allowed !== 'both' && allowed !== sender) {
+    throw new ProtocolError(
+      `message ${type.toUpperCase()}: a ${sender} may not send it`,
+      'E_MESSAGE_DIRECTION',
+    );
+  }
+  if (type === 'error') return state;
+  const greeted = state !== 'new' && state !== 'greeted';
+  const next = type === 'clock' || type === 'credit' ? greeted && state : STATES[state][type];
+  if (!next) {
+    throw new ProtocolError(
+      `message ${type.toUpperCase()}: not allowed in state '${state}'`,
+      'E_MESSAGE_STATE',
+    );
+  }
+  return next;
+}
+
+/**
+ * May an end see the other close in this state without a fault? A device may leave once it has sent
+ * every row; a server only between jobs.
+ */
+export function mayCloseIn(state: SessionState, closer: Role): boolean {
+  return (
+    state === 'ready' || (closer === 'device' && (state === 'finished' || state === 'cancelled'))
+  );
+}
