@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { labelSet, loadDataset, loadSamples } from '../../../src/data/index.ts';
+import { UsageError } from '../../../src/tensor/errors.ts';
+
+type Line = { text?: string; text_pair?: string; label: string | number };
+const rows = (...labels: (string | number)[]): Line[] =>
+  labels.map((label, i) => ({ text: `text ${i}`, label }));
+
+function folder(files: Record<string, Line[] | string>) {
+  return async (path: string) => {
+    const file = files[path.replace('dir/', '')];
+    if (file === undefined) throw new UsageError(`read: ${path}: no such file`, 'E_NOT_FOUND');
+    return typeof file === 'string' ? file : file.map((row) => JSON.stringify(row)).join('\n');
+  };
+}
+
+describe('loadDataset', () => {
+  it('loads three files; classes are those of training, sorted', async () => {
+    const readText = folder({
+      'train.jsonl': rows('b', 'a', 'b'),
+      'valid.jsonl': rows('a'),
+      'test.jsonl': rows('b', 'b'),
+    });
+    const dataset = await loadDataset('dir/', { readText });
+    assert.deepEqual(dataset, {
+      folder: 'dir/',
+      labels: ['a', 'b'],
+      pairs: false,
+      train: [
+        { text: 'text 0', label: 'b' },
+        { text: 'text 1', label: 'a' },
+        { text: 'text 2', label: 'b' },
+      ],
+      valid: [{ text: 'text 0', label: 'a' }],
+      validFromTrain: false,
+      test: [
+        { text: 'text 0', label: 'b' },
+        { text: 'text 1', label: 'b' },
+      ],
+    });
+  });
+
+  it('takes validation rows out of training where there is no valid.jsonl', async () => {
+    const labels = Array.from({ length: 40 }, (_, i) => (i % 4 === 0 ? 'rare' : 'common'));
+    const readText = folder({ 'train.jsonl': rows(...labels) });
+    const dataset = await loadDataset('dir', { readText, validFraction: 0.2, seed: 1 });
+    assert.equal(dataset.test, undefined);
+    assert.equal(dataset.validFromTrain, true);
+    assert.equal(dataset.valid.filter(({ label }) => label === 'rare').length, 2);
+    assert.equal(dataset.valid.length, 8);
+    const all = [...dataset.train, ...dataset.valid].map(({ text }) => text);
+    assert.equal(new Set(all).size, 40);
+  });
+
+  it('keeps pairs', async () => {
+    const pairs = [
+      { text: 'a', text_pair: 'b', label: 1 },
+      { text: 'c', text_pair: 'd', label: 0 },
+    ];
+    const readText = folder({ 'train.jsonl': pairs, 'valid.jsonl': pairs });
+    const dataset = await loadDataset('dir', { readText });
+    assert.equal(dataset.pairs, true);
+    assert.deepEqual(dataset.train[0], { text: 'a', textPair: 'b', label: '1' });
+  });
+
+  const train = rows('a', 'b');
+  const cases: [string, Record<string, Line[] | string>, RegExp][] = [
+    ['no train.jsonl', {}, /dir\/train\.jsonl: not found; a data folder holds/],
+    ['an empty file', { 'train.jsonl': '' }, /train\.jsonl: has no rows/],
+    ['an empty test', { 'train.jsonl': train, 'test.jsonl': '\n' }, /test\.jsonl: has no rows/],
+    ['one class', { 'train.jsonl': rows('a', 'a') }, /all 2 rows have the label "a"; at least two/],
+    [
+      'a label unseen in training',
+      { 'train.jsonl': train, 'test.jsonl': rows('a', 'c') },
+      /test\.jsonl:2: label "c" was not seen in training; known are a, b; correct/,
+    ],
+    [
+      'a label unseen among many',
+      { 'train.jsonl': rows(...Array(20).keys()), 'valid.jsonl': rows('x') },
+      /valid\.jsonl:1: label "x" .* known are 0, 1, 2, .*, 11 and 8 more;/,
+    ],
+    [
+      'pairs on some rows',
+      { 'train.jsonl': [...train, { text: 'c', text_pair: 'd', label: 'a' }] },
+      /train\.jsonl:3: "text_pair" is there, other rows have none/,
+    ],
+    [
+      'pairs in training alone',
+      { 'train.jsonl': train.map((row) => ({ ...row, text_pair: 'p' })), 'test.jsonl': train },
+      /test\.jsonl:1: "text_pair" is missing, other rows have one/,
+    ],
+  ];
+  for (const [what, files, message] of cases) {
+    it(`refuses ${what}`, async () => {
+      const loading = loadDataset('dir', { readText: folder(files) });
+      await assert.rejects(loading, { code: 'E_DATA', message });
+    });
+  }
+
+  it('passes on what reading fails with, unless the file is only missing', async () => {
+    const denied = new UsageError('read: denied', 'E_NO_ACCESS');
+    const readText = () => Promise.reject(denied);
+    await assert.rejects(loadDataset('dir', { readText }), denied);
+  });
+});
+
+describe('labelSet', () => {
+  it('sorts by value where all are whole numbers, else by code units, whatever the row order', () => {
+    const of = (...labels: string[]) => labelSet(labels.map((label) => ({ label })));
+    assert.deepEqual(of('10', '9', '-1', '9'), ['-1', '9', '10']);
+    assert.deepEqual(of('10', '9', 'x'), ['10', '9', 'x']);
+    assert.deepEqual(of('b', 'B', 'a', '__proto__'), ['B', '__proto__', 'a', 'b']);
+  });
+});
+
+describe('loadSamples', () => {
+  it('holds one file against given labels', async () => {
+    const readText = folder({ 'test.jsonl': rows('a', 'b') });
+    assert.equal((await loadSamples('dir/test.jsonl', ['a', 'b'], readText)).length, 2);
+    await assert.rejects(loadSamples('dir/test.jsonl', ['a'], readText), {
+      code: 'E_DATA',
+      message: /test\.jsonl:2: label "b"/,
+    });
+    await assert.rejects(loadSamples('dir/none.jsonl', ['a'], readText), { code: 'E_NOT_FOUND' });
+  });
+});
