@@ -25,6 +25,12 @@ export {
 } from './backend.ts';
 export { cpuBackend } from './backends/cpu/index.ts';
 export {
+  type WasmBackend,
+  type WasmOptions,
+  type WasmVariant,
+  wasmBackend,
+} from './backends/wasm/index.ts';
+export {
   bytesPerElement,
   type DType,
   dtypeOf,

@@ -1,0 +1,17 @@
+// The module's exports are the table of kernels (../../../backend.ts) and `selfTest`.
+// Raw addresses, f32, no allocation, no static data; any size, any alignment of 4 bytes.
+export {
+  abs, affine, exp, fill, gelu, geluGrad, log, neg, reciprocal, relu, sigmoid, silu, siluGrad,
+  siluMul, sqrt, square, tanh,
+} from './elementwise';
+export { add, div, greater, maximum, mul, sub } from './binary';
+export { copy } from './copy';
+export { argmax, max_ as max, sum } from './reduce';
+export { matmul } from './matmul';
+export { logSoftmax, logSoftmaxGrad, rmsNorm, rmsNormGrad, softmax, softmaxGrad } from './norm';
+export { crossEntropyGrad, nllLoss } from './loss';
+export { gatherRows, scatterAddRows } from './embedding';
+export { rope } from './rope';
+export { attention, attentionGrad } from './attention';
+export { adamw } from './optimizer';
+export { selfTest } from './self-test';

@@ -1,0 +1,31 @@
+// Where the kernels keep what they pack. The bytes below the allocator's heap base (HEAP_BASE in
+// ../memory.ts, 512 KiB) are divided once and for all:
+//
+//   0 ..   1 KiB   never used, so that address 0 can mean "not there"
+//   1 ..  32 KiB   static data of this module    (--memoryBase in scripts/build-wasm.mjs)
+//  32 ..  64 KiB   static data of src/quant's module
+//  64 .. 512 KiB   scratch of this module, below: no kernel keeps anything there after it returned
+
+/** One tile of results, when it does not fit into the output whole: 4 x 8 f32. */
+export const SCRATCH_TILE: usize = 65536;
+
+/** Eight columns of B, packed `[k][8]`, at most KC deep: 12 KiB, which stay in the first cache. */
+export const SCRATCH_B: usize = 66560;
+
+/** Rows of A, packed `[m/4][k][4]`, at most MC x KC: 384 KiB, for the second cache. */
+export const SCRATCH_A: usize = 98304;
+
+/** Rows of A and depth that one packed block holds. */
+export const MC: i32 = 256;
+export const KC: i32 = 384;
+
+/** Attention: queries and keys of one tile of scores. */
+export const QUERIES: i32 = 32;
+export const KEYS: i32 = 64;
+
+/** Two tiles of scores [QUERIES, KEYS] and three statistics a query; these share A's place. */
+export const SCRATCH_SCORES: usize = 98304;
+export const SCRATCH_DSCORES: usize = 98304 + 8192;
+export const SCRATCH_MAX: usize = 98304 + 16384;
+export const SCRATCH_SUM: usize = 98304 + 16384 + 128;
+export const SCRATCH_DOT: usize = 98304 + 16384 + 256;

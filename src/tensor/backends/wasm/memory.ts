@@ -1,0 +1,98 @@
+import { bytesPerElement, type DType, type TypedArray, viewTypedArray } from '../../dtype.ts';
+import { BackendError } from '../../errors.ts';
+import { Allocator } from './allocator.ts';
+
+const PAGE = 65536;
+
+/**
+ * First address tensors may have. Below it: nothing at 0 (so that 0 means "not there"), static
+ * data of the two modules (scripts/build-wasm.mjs) and scratch of kernels (assembly/layout.ts).
+ */
+export const HEAP_BASE = 524288;
+
+/** All a 32-bit memory can hold. */
+export const MAXIMUM_BYTES = 65536 * PAGE;
+
+/** Memory grows by doubling up to this many bytes at once, or by exactly what is missing. */
+const LARGEST_STEP = 64 * 1024 * 1024;
+
+/** One linear memory with an allocator: what tensors of the wasm backend live in. */
+export class WasmMemory {
+  readonly memory: WebAssembly.Memory;
+  private readonly allocator: Allocator;
+  private readonly maximumBytes: number;
+  private readonly sizes = new Map<number, number>();
+  private bytes = 0;
+  private peakBytes = 0;
+
+  /**
+   * @param initialBytes what tensors may take before memory has to grow
+   * @param maximumBytes of the whole memory; rounded down to pages of 64 KiB
+   * @throws BackendError when the system has no such memory to give
+   */
+  constructor(initialBytes: number, maximumBytes: number) {
+    const maximum = Math.floor(Math.min(maximumBytes, MAXIMUM_BYTES) / PAGE);
+    const initial = Math.min(maximum, Math.ceil((HEAP_BASE + initialBytes) / PAGE));
+    this.maximumBytes = maximum * PAGE;
+    try {
+      this.memory = new WebAssembly.Memory({ initial, maximum });
+    } catch (cause) {
+      throw new BackendError(`wasmBackend: no memory of ${initial} pages of 64 KiB`, { cause });
+    }
+    if (initial * PAGE < HEAP_BASE) {
+      throw new BackendError(`wasmBackend: ${maximumBytes} bytes are less than kernels need`);
+    }
+    this.allocator = new Allocator(HEAP_BASE, initial * PAGE, (end) => this.grow(end));
+  }
+
+  /**
+   * Address of `numel` uninitialised elements, 64-byte aligned.
+   * @throws BackendError when memory cannot grow that far
+   */
+  alloc(dtype: DType, numel: number): number {
+    const size = numel * bytesPerElement(dtype);
+    const address = this.allocator.alloc(size);
+    this.sizes.set(address, size);
+    this.bytes += size;
+    this.peakBytes = Math.max(this.peakBytes, this.bytes);
+    return address;
+  }
+
+  /** @throws BackendError when nothing was allocated there (any more) */
+  free(address: number): void {
+    const size = this.sizes.get(address);
+    if (size === undefined || !this.allocator.free(address)) {
+      throw new BackendError(`free: no memory was allocated at address ${address}`);
+    }
+    this.sizes.delete(address);
+    this.bytes -= size;
+  }
+
+  /** The elements themselves, until memory grows the next time (any `alloc` may do that). */
+  view(address: number, dtype: DType, numel: number): TypedArray {
+    return viewTypedArray(dtype, this.memory.buffer, address, numel);
+  }
+
+  /** Bytes asked for and not given back, the most of them ever, and in how many pieces. */
+  usage(): { bytes: number; peakBytes: number; allocations: number } {
+    return { bytes: this.bytes, peakBytes: this.peakBytes, allocations: this.sizes.size };
+  }
+
+  private grow(end: number): number {
+    const now = this.memory.buffer.byteLength;
+    const comfortable = Math.max(end, now + Math.min(now, LARGEST_STEP));
+    for (const wanted of [Math.min(comfortable, this.maximumBytes), end]) {
+      const pages = Math.ceil((wanted - now) / PAGE);
+      if (wanted < end) continue;
+      try {
+        this.memory.grow(pages);
+        return this.memory.buffer.byteLength;
+      } catch {
+        // Above the maximum, or the system has no more: try less.
+      }
+    }
+    throw new BackendError(
+      `alloc: out of memory, ${end} bytes needed, wasm memory has ${now} and at most ${this.maximumBytes}`,
+    );
+  }
+}
