@@ -1,4 +1,5 @@
 /** What a connection needs of the thing beneath it: a socket, a pair in memory, a worker's port. */
+import { ProtocolError } from '../tensor/errors.ts';
 
 /** Close code of an orderly end (RFC 6455, 7.4.1). */
 export const CLOSE_NORMAL = 1000;
@@ -6,11 +7,21 @@ export const CLOSE_NORMAL = 1000;
 /** Close code where no close frame was seen: the peer died or the network did (RFC 6455). */
 export const CLOSE_ABNORMAL = 1006;
 
+/** Close code of a socket that was sent more than it accepts (RFC 6455, 7.4.1). */
+export const CLOSE_TOO_BIG = 1009;
+
 /** Our close code after an ERROR frame; the reason starts with the error's code. */
 export const CLOSE_FAULT = 4000;
 
 /** Our close code where the ends speak different versions. */
 export const CLOSE_VERSION = 4001;
+
+/** The fault that an unexpected close code stands for. */
+export function closeFault(text: string, code: number): ProtocolError {
+  if (code === CLOSE_VERSION) return new ProtocolError(text, 'E_PROTOCOL_VERSION');
+  if (code === CLOSE_TOO_BIG) return new ProtocolError(text, 'E_FRAME_SIZE');
+  return new ProtocolError(text, 'E_CLOSED');
+}
 
 /** Moves bytes both ways, in order. Delivers nothing after its end. */
 export interface Channel {

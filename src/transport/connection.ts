@@ -1,6 +1,6 @@
 /** A connection: typed messages in order over a channel, under credit, with one typed end. */
 import { ProtocolError } from '../tensor/errors.ts';
-import { type Channel, CLOSE_FAULT, CLOSE_NORMAL, CLOSE_VERSION } from './channel.ts';
+import { type Channel, CLOSE_FAULT, CLOSE_NORMAL, closeFault } from './channel.ts';
 import {
   type ConnectionLimits,
   type ConnectionOptions,
@@ -362,15 +362,12 @@ export class Connection {
       this.#finish(error as ProtocolError, CLOSE_FAULT, '');
       return;
     }
-    if (code === CLOSE_VERSION) {
-      this.#finish(new ProtocolError(reason, 'E_PROTOCOL_VERSION'), code, '');
-    } else if (code === CLOSE_NORMAL && mayCloseIn(this.#state, this.#peer)) {
+    if (code === CLOSE_NORMAL && mayCloseIn(this.#state, this.#peer)) {
       this.#finish(undefined, code, '');
-    } else {
-      const detail = reason ? `, ${JSON.stringify(reason)}` : '';
-      const error = `connection to ${this.remote}: closed in state '${this.#state}' (code ${code}${detail})`;
-      this.#finish(new ProtocolError(error, 'E_CLOSED'), code, '');
+      return;
     }
+    const detail = `in state '${this.#state}', code ${code}${reason ? `, ${reason}` : ''}`;
+    this.#finish(closeFault(`connection to ${this.remote}: closed ${detail}`, code), code, '');
   }
 
   /** A fault seen here: tell the other end, then end. */

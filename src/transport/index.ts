@@ -10,3 +10,5 @@ export type { ClockSample } from './heartbeat.ts';
 export * from './messages.ts';
 export * from './payloads.ts';
 export * from './session.ts';
+export { SUBPROTOCOL } from './subprotocol.ts';
+export { type ConnectOptions, connectWebSocket, webSocketChannel } from './web-socket.ts';
