@@ -93,7 +93,7 @@ for (const { name, backend } of backends()) {
             check(build(new Maker(dims, valueSeed, backend)), valueSeed);
           });
         }),
-        { numRuns: 20 },
+        { numRuns: 30 },
       );
     });
   }
