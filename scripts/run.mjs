@@ -28,10 +28,16 @@ const VERBS = {
   ],
 };
 
-/** Runs node on `args`; resolves to the exit code, 128 + number after a signal. */
-function run(node, args) {
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+/**
+ * Runs node on `args`; resolves to the exit code, 128 + number after a signal: one that ended the
+ * child, or one that made a child without handlers of its own (`node --test`) give up.
+ */
+function run(node, args, { handlesSignals = true } = {}) {
   return new Promise((done) => {
     const child = spawn(node, args, { cwd: root, stdio: 'inherit' });
+    let received;
     let last = 0;
     const forward = (signal) => {
       // A terminal sends Ctrl-C to every process in the foreground, the child included; and npm
@@ -39,16 +45,31 @@ function run(node, args) {
       const fromTerminal = signal === 'SIGINT' && process.stdin.isTTY;
       const again = Date.now() - last < 300;
       last = Date.now();
+      received = signal;
       if (!fromTerminal && !again) child.kill(signal);
     };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward);
+    for (const signal of SIGNALS) process.on(signal, forward);
+    // npm runs scripts in a shell that passes no signal on: when npm is stopped the shell goes, and
+    // all that can be noticed here is that the parent is another.
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(watch);
+      forward('SIGTERM');
+    }, 500);
+    if (!process.env.npm_lifecycle_event) clearInterval(watch);
+    const end = (code) => {
+      clearInterval(watch);
+      for (const signal of SIGNALS) process.off(signal, forward);
+      done(code);
+    };
     child.on('error', (error) => {
       process.stderr.write(`${node}: ${error.message}\n`);
-      done(1);
+      end(1);
     });
     child.on('exit', (code, signal) => {
-      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(name, forward);
-      done(code ?? 128 + constants.signals[signal]);
+      const cause = signal ?? (code !== 0 && !handlesSignals ? received : undefined);
+      end(cause ? 128 + constants.signals[cause] : code);
     });
   });
 }
@@ -74,4 +95,5 @@ if (!Object.hasOwn(VERBS, verb ?? '')) {
 }
 const node = setupOrExit();
 const before = verb === 'test' ? await fetchTestModel(node) : 0;
-process.exitCode = before || (await run(node, VERBS[verb](rest)));
+process.exitCode =
+  before || (await run(node, VERBS[verb](rest), { handlesSignals: verb !== 'test' }));
