@@ -21,11 +21,12 @@ export function crossEntropyGrad(
   const rest = classes & 3;
   for (let row = 0; row < rows; row++, logProbs += bytes, dLogits += bytes) {
     const target = load<i32>(targets + (<usize>row << 2));
-    if (target == IGNORED) {
+    const dLoss = load<f32>(dLossRows + (<usize>row << 2));
+    // Exactly zero, whatever the logits: 0 * NaN would not be.
+    if (target == IGNORED || dLoss == 0) {
       memory.fill(dLogits, 0, bytes);
       continue;
     }
-    const dLoss = load<f32>(dLossRows + (<usize>row << 2));
     const scale = f32x4.splat(dLoss);
     // (p - 1) dLoss has to be taken at once: p dLoss - dLoss would round twice.
     const p = f32x4.extract_lane(exp4(v128.load32_splat(logProbs + (<usize>target << 2))), 0);

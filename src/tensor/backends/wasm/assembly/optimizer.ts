@@ -3,14 +3,15 @@ import { loadTail, storeTail } from './math';
 
 export function adamw(
   outP: usize, outM: usize, outV: usize, p: usize, m: usize, v: usize, g: usize, gradScale: usize,
-  n: i32, lr: f32, beta1: f32, beta2: f32, eps: f32, weightDecay: f32,
+  n: i32, lr: f32, beta1: f64, beta2: f64, eps: f32, weightDecay: f32,
   biasCorrection1: f32, biasCorrection2: f32,
 ): void {
   const scale = v128.load32_splat(gradScale);
-  const b1 = f32x4.splat(beta1);
-  const b2 = f32x4.splat(beta2);
-  const c1 = f32x4.splat(1 - beta1);
-  const c2 = f32x4.splat(1 - beta2);
+  const b1 = f32x4.splat(<f32>beta1);
+  const b2 = f32x4.splat(<f32>beta2);
+  // 1 - 0.999 in f32 would be off by 5e-5.
+  const c1 = f32x4.splat(<f32>(1 - beta1));
+  const c2 = f32x4.splat(<f32>(1 - beta2));
   const bias1 = f32x4.splat(biasCorrection1);
   const bias2 = f32x4.splat(biasCorrection2);
   const rate = f32x4.splat(lr);

@@ -64,7 +64,7 @@ export function sum(out: usize, x: usize, outer: i32, n: i32, inner: i32): void 
   }
 }
 
-/** Largest of n contiguous floats; -Infinity when there is none. */
+/** Largest of n contiguous floats, NaN passed over; -Infinity when there is none. */
 export function maxRow(x: usize, n: i32): f32 {
   let m0 = f32x4.splat(-Infinity);
   let m1 = m0;
@@ -78,11 +78,22 @@ export function maxRow(x: usize, n: i32): f32 {
   return best;
 }
 
+/** As maxRow, but a NaN anywhere wins, as in Math.max: for the kernel that people call. */
+function maxRowOrNaN(x: usize, n: i32): f32 {
+  let best = f32x4.splat(-Infinity);
+  let i = 0;
+  for (; i + 4 <= n; i += 4, x += 16) best = f32x4.max(best, v128.load(x));
+  for (; i < n; i++, x += 4) best = f32x4.max(best, v128.load32_splat(x));
+  best = f32x4.max(best, v128.shuffle<f32>(best, best, 2, 3, 0, 1));
+  best = f32x4.max(best, v128.shuffle<f32>(best, best, 1, 0, 3, 2));
+  return f32x4.extract_lane(best, 0);
+}
+
 export function max_(out: usize, x: usize, outer: i32, n: i32, inner: i32): void {
   const step = <usize>inner << 2;
   for (let o = 0; o < outer; o++, x += step * <usize>n, out += step) {
     if (inner == 1) {
-      store<f32>(out, maxRow(x, n));
+      store<f32>(out, maxRowOrNaN(x, n));
       continue;
     }
     for (let i = 0; i < inner; i += 4) {
@@ -90,7 +101,7 @@ export function max_(out: usize, x: usize, outer: i32, n: i32, inner: i32): void
       let p = x + (<usize>i << 2);
       let best = f32x4.splat(-Infinity);
       for (let j = 0; j < n; j++, p += step) {
-        best = f32x4.pmax(best, width == 4 ? v128.load(p) : loadTail(p, width));
+        best = f32x4.max(best, width == 4 ? v128.load(p) : loadTail(p, width));
       }
       if (width == 4) v128.store(out + (<usize>i << 2), best);
       else storeTail(out + (<usize>i << 2), best, width);
