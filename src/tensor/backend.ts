@@ -270,11 +270,11 @@ export function setBackend(backend: Backend): void {
   current = backend;
 }
 
-/** @throws BackendError when none was set */
+/** The backend on which new tensors are created. @throws BackendError when none was set */
 export function defaultBackend(): Backend {
   if (!current) {
     throw new BackendError(
-      'no backend: call setBackend(cpuBackend()) or await setBackend(wasmBackend())',
+      'no backend: call setBackend(cpuBackend()) or setBackend(wasmBackend())',
     );
   }
   return current;
