@@ -28,7 +28,9 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_NO_ACCESS: EXIT.usage,
   E_FILE: EXIT.usage,
   E_DISK_FULL: EXIT.disk,
+  E_TEMPLATE: EXIT.usage,
   E_FORMAT: EXIT.data,
+  E_DATA: EXIT.data,
   E_TRUNCATED: EXIT.model,
   E_GGUF_MAGIC: EXIT.model,
   E_GGUF_VERSION: EXIT.model,
@@ -51,6 +53,21 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_MESSAGE_TYPE: EXIT.connection,
   E_MESSAGE_FORMAT: EXIT.connection,
   E_TRACE: EXIT.connection,
+  E_SERVER_UNREACHABLE: EXIT.connection,
+  E_UNAUTHORIZED: EXIT.connection,
+  E_LISTEN: EXIT.connection,
+  E_SERVER: EXIT.connection,
+  E_JOB: EXIT.connection,
+  E_CLOSED: EXIT.connection,
+  E_IDLE_TIMEOUT: EXIT.connection,
+  E_CANCELLED: EXIT.connection,
+  E_OVERLOAD: EXIT.connection,
+  E_CREDIT: EXIT.connection,
+  E_FRAME_SEQUENCE: EXIT.connection,
+  E_MESSAGE_DIRECTION: EXIT.connection,
+  E_MESSAGE_STATE: EXIT.connection,
+  E_FILE_ORDER: EXIT.connection,
+  E_FILE_HASH: EXIT.connection,
 };
 
 /** Codes of the operating system, where a call failed that nobody translated. */
@@ -84,6 +101,8 @@ const BY_ERRNO: Readonly<Record<string, ExitCode>> = {
 export function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof Error)) return EXIT.internal;
   if (error.name === 'AbortError') return EXIT.interrupted;
+  // Whatever code it carries: a server may pass on that its own disk is full.
+  if (error instanceof ProtocolError) return EXIT.connection;
   const code = (error as Error & { code?: unknown }).code;
   if (typeof code === 'string') {
     if (Object.hasOwn(BY_CODE, code)) return BY_CODE[code];
@@ -92,7 +111,6 @@ export function exitCodeOf(error: unknown): ExitCode {
   }
   if (error instanceof UsageError) return EXIT.usage;
   if (error instanceof FormatError) return EXIT.data;
-  if (error instanceof ProtocolError) return EXIT.connection;
   if (error instanceof MobillmError) return EXIT.internal;
   return error.cause === undefined ? EXIT.internal : exitCodeOf(error.cause);
 }

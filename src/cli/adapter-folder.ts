@@ -1,0 +1,91 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type AdapterConfig,
+  createSideModel,
+  type LoadedAdapter,
+  loadAdapterWeights,
+  parseAdapterConfig,
+} from '../model/index.ts';
+import { fileByteSource, readText, writeFolderAtomic } from '../platform/node.ts';
+import { type Backend, FormatError } from '../tensor/index.ts';
+import { modelCard } from './model-card.ts';
+
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+
+/** An adapter folder's contents before it is loaded onto a backend. */
+export interface AdapterFolder {
+  readonly path: string;
+  readonly config: AdapterConfig;
+}
+
+/** One trained side model, as it is saved. */
+export interface SavedAdapter {
+  readonly config: AdapterConfig;
+  readonly weights: Uint8Array;
+}
+
+/**
+ * Writes an adapter folder whole or not at all: config, weights, model card, and each baseline as an
+ * adapter of its own under `baselines/`.
+ * @throws UsageError (E_DISK_FULL, E_NO_ACCESS, E_FILE)
+ */
+export async function writeAdapterFolder(
+  path: string,
+  adapter: SavedAdapter,
+  baselines: ReadonlyMap<string, SavedAdapter>,
+): Promise<void> {
+  const write = async (folder: string, { config, weights }: SavedAdapter) => {
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, CONFIG), `${JSON.stringify(config, null, 2)}\n`);
+    await writeFile(join(folder, WEIGHTS), weights);
+    await writeFile(join(folder, 'README.md'), modelCard(config));
+  };
+  await writeFolderAtomic(path, async (folder) => {
+    await write(folder, adapter);
+    for (const [name, baseline] of baselines)
+      await write(join(folder, 'baselines', name), baseline);
+  });
+}
+
+/**
+ * Reads an adapter's config.
+ * @throws UsageError (E_NOT_FOUND) when there is none, FormatError (E_ADAPTER) when it is no config
+ */
+export async function readAdapterFolder(path: string): Promise<AdapterFolder> {
+  const file = join(path, CONFIG);
+  const text = await readText(file);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new FormatError(`${file}: not JSON: ${(error as Error).message}`, 'E_ADAPTER');
+  }
+  return { path, config: parseAdapterConfig(value, file) };
+}
+
+/** Loads an adapter's weights onto a backend. @throws FormatError (E_ADAPTER, E_SAFETENSORS) */
+export async function loadAdapterFolder(
+  folder: AdapterFolder,
+  backend: Backend,
+): Promise<LoadedAdapter> {
+  const { config, path } = folder;
+  const shape = {
+    layers: config.layers.length,
+    width: config.base_model.hidden_size,
+    kinds: config.taps.length,
+    classes: config.labels.length,
+  };
+  const model = createSideModel(config.side, shape, {
+    rank: config.rank,
+    alphaStart: config.alpha_start,
+    gateRate: config.gate_rate,
+  });
+  const source = await fileByteSource(join(path, WEIGHTS));
+  try {
+    return await loadAdapterWeights(source, model, backend);
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,112 @@
+import type { Sample } from '../data/index.ts';
+import type {
+  EncodedBatch,
+  EncodingEngine,
+  Probabilities,
+  TapPlan,
+  TimedBatch,
+} from '../device/index.ts';
+import type { SamplingOptions, WeightPrecision } from '../model/index.ts';
+import { spawnWorker } from '../platform/node.ts';
+import { connectRpc, type RpcClient } from '../platform/rpc.ts';
+
+export interface LoadModelOptions {
+  /** Path of the model file. */
+  readonly path: string;
+  readonly weights: WeightPrecision;
+  readonly backend: 'wasm' | 'cpu';
+  /** Replace every weight by a random one: the control that shows what pretraining is worth. */
+  readonly randomSeed?: number;
+}
+
+/** What the device holds and runs, as shown to people and told to the server. */
+export interface DeviceInfo {
+  readonly fingerprint: string;
+  readonly architecture: string;
+  readonly hiddenSize: number;
+  readonly layers: number;
+  readonly contextLength: number;
+  readonly backend: string;
+  readonly kernels: string;
+  readonly weights: WeightPrecision;
+  readonly weightBytes: number;
+}
+
+export interface DeviceMemory {
+  /** Most bytes the backend ever held: weights, activations, KV. */
+  readonly peakBytes: number;
+  readonly weightBytes: number;
+}
+
+export interface GenerateRequest extends SamplingOptions {
+  readonly prompt: string;
+  readonly maxTokens: number;
+  readonly seed: number;
+}
+
+/**
+ * The device's compute in a thread of its own: the event loop that holds the socket, the progress
+ * line and Ctrl-C is never blocked by a forward pass.
+ */
+export class DeviceThread implements EncodingEngine {
+  readonly info: DeviceInfo;
+  private readonly rpc: RpcClient;
+
+  private constructor(rpc: RpcClient, info: DeviceInfo) {
+    this.rpc = rpc;
+    this.info = info;
+  }
+
+  /**
+   * Starts the thread and loads a model.
+   * @param onProgress called with the share loaded, 0 to 1
+   * @throws FormatError for a file that is no model this build runs
+   */
+  static async load(
+    options: LoadModelOptions,
+    onProgress?: (share: number) => void,
+  ): Promise<DeviceThread> {
+    const rpc = connectRpc(spawnWorker(new URL('./device-worker.ts', import.meta.url)));
+    try {
+      const info = await rpc.call<DeviceInfo>('load', options, { onEvent: onProgress });
+      return new DeviceThread(rpc, info);
+    } catch (error) {
+      await rpc.terminate();
+      throw error;
+    }
+  }
+
+  usePlan(plan: TapPlan): Promise<{ prefixTokens: number }> {
+    return this.rpc.call('usePlan', plan);
+  }
+
+  encode(samples: readonly Sample[]): Promise<TimedBatch> {
+    return this.rpc.call('encode', samples);
+  }
+
+  /** Loads an adapter folder's weights; `classify` then takes its path as the name. */
+  loadAdapter(path: string): Promise<void> {
+    return this.rpc.call('loadAdapter', path);
+  }
+
+  classify(adapterPath: string, batch: EncodedBatch): Promise<Probabilities> {
+    return this.rpc.call('classify', { adapterPath, batch });
+  }
+
+  /** Streams a continuation; resolves with the number of tokens made. */
+  generate(
+    request: GenerateRequest,
+    onText: (text: string) => void,
+  ): Promise<{ tokens: number; promptTokens: number; promptMs: number; totalMs: number }> {
+    return this.rpc.call('generate', request, { onEvent: onText });
+  }
+
+  memory(): Promise<DeviceMemory> {
+    return this.rpc.call('memory');
+  }
+
+  /** Ends the thread at once, whatever it computes. */
+  close(): Promise<void> {
+    return this.rpc.terminate();
+  }
+}

@@ -1,0 +1,37 @@
+import { constants } from 'node:os';
+
+/** Thrown through a command that Ctrl-C ended; its name makes the exit code 130. */
+export class InterruptedError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'AbortError';
+  }
+}
+
+/**
+ * Runs a command so that the first Ctrl-C (or SIGTERM) aborts its signal, for it to end cleanly,
+ * and a second ends the process at once.
+ * @param unsaved what the person should know when interrupted
+ * @throws InterruptedError when aborted, whatever error the abort led to
+ */
+export async function interruptible<T>(
+  unsaved: string,
+  body: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(128 + constants.signals.SIGINT);
+    controller.abort(new InterruptedError(unsaved));
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  try {
+    return await body(controller.signal);
+  } catch (error) {
+    if (controller.signal.aborted) throw new InterruptedError(unsaved);
+    throw error;
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}

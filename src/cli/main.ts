@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+import { Command } from 'commander';
+import { MobillmError } from '../tensor/errors.ts';
+import { registerDemo } from './commands/demo.ts';
+import { registerEval } from './commands/eval.ts';
+import { registerGenerate } from './commands/generate.ts';
+import { registerPredict } from './commands/predict.ts';
+import { registerPull } from './commands/pull.ts';
+import { registerServe } from './commands/serve.ts';
+import { registerTrain } from './commands/train.ts';
+import { exitCodeOf } from './exit-codes.ts';
+import { VERSION } from './version.ts';
+
+const program = new Command('mobillm')
+  .description(
+    'Fine-tune a language model from a device that only runs it forward: a frozen, quantized\n' +
+      'backbone here, a side network trained on a server over there.',
+  )
+  .version(VERSION)
+  .option('--debug', 'show the stack of an error')
+  .showHelpAfterError('(see --help)')
+  .exitOverride()
+  .addHelpText(
+    'after',
+    `
+Two machines, by hand:
+  server$ mobillm serve --host 0.0.0.0 --port 8765
+  device$ mobillm pull smollm2-135m
+  device$ mobillm train --server ws://SERVER:8765 --data DIR --adapter-path my-adapter
+  device$ mobillm eval --data DIR --adapter-path my-adapter
+  device$ mobillm predict --adapter-path my-adapter --text "some text"
+
+Exit codes: 0 done, 1 internal error, 2 usage, 3 bad data, 4 bad model or adapter file,
+5 server or connection, 6 disk, 130 interrupted. Every error code is explained in docs/errors.md.`,
+  );
+
+for (const register of [
+  registerServe,
+  registerTrain,
+  registerEval,
+  registerPredict,
+  registerGenerate,
+  registerPull,
+  registerDemo,
+]) {
+  register(program);
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** Says in one line what went wrong, and gives the exit code. */
+function report(error: unknown): number {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  // Commander has printed its own line; help and version come through here as well.
+  if (typeof code === 'string' && code.startsWith('commander.')) {
+    return (error as { exitCode: number }).exitCode === 0 ? 0 : exitCodeOf(error);
+  }
+  const exitCode = exitCodeOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (exitCode === 130) process.stderr.write(`interrupted: ${message}\n`);
+  else {
+    const label = error instanceof MobillmError ? ` [${error.code}]` : '';
+    process.stderr.write(`error${label}: ${message}\n`);
+  }
+  if (program.opts().debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  return exitCode;
+}

@@ -1,0 +1,60 @@
+import type { AdapterConfig } from '../model/index.ts';
+
+/** The README.md of an adapter folder: what it is, how to use it, how it was made, what to expect. */
+export function modelCard(config: AdapterConfig): string {
+  const { base_model: base, training, metrics, codec } = config;
+  const rows = (record: Record<string, unknown>) =>
+    Object.entries(record)
+      .map(
+        ([key, value]) =>
+          `| ${key} | ${typeof value === 'string' ? value : JSON.stringify(value)} |`,
+      )
+      .join('\n');
+  return `---
+base_model: ${base.name}
+library_name: mobillm
+pipeline_tag: text-classification
+tags: [side-tuning, mobillm]
+---
+
+# ${config.side} side network for ${base.name}
+
+A classifier of ${config.labels.length} classes (${config.labels.join(', ')}) beside a frozen backbone.
+It reads the backbone's hidden states; the backbone's weights are unchanged.
+
+\`\`\`sh
+mobillm predict --model ${base.name} --adapter-path . --text "..."
+mobillm eval --model ${base.name} --adapter-path . --data DIR
+\`\`\`
+
+| base model | |
+|---|---|
+| architecture | ${base.architecture}, ${base.num_hidden_layers} layers of width ${base.hidden_size} |
+| SHA-256 of its weights | \`${base.sha256}\` |
+| ran as | ${config.weights} |
+
+| input | |
+|---|---|
+| template | ${JSON.stringify(config.template)} |
+| examples in front | ${config.prefix ? `${config.prefix.split('\n').length} lines` : 'none'} |
+| longest sample | ${config.max_seq_length} tokens |
+| tapped layers | ${config.layers.join(' ')} |
+| tokens read | ${config.taps.join(', ')} |
+| activations | ${codec.bits} bits in groups of ${codec.group_size} |
+
+## Training
+
+| hyper-parameter | |
+|---|---|
+${rows(training)}
+
+## Results
+
+| measured | |
+|---|---|
+${rows(metrics)}
+
+Accuracies are of the run that made this folder. The hidden states it was trained from were sent to
+a server; they can reveal much of the text they came from.
+`;
+}

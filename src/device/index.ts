@@ -1,0 +1,25 @@
+/**
+ * The device's role: the frozen backbone forward, taps pooled and quantized, frames sent. Runs in
+ * Node and in a browser.
+ * @module
+ */
+export {
+  DeviceEngine,
+  disposeAdapter,
+  type EncodedBatch,
+  type Probabilities,
+} from './device-engine.ts';
+export { shotsPrefix } from './prefix.ts';
+export {
+  type DeviceIdentity,
+  type EncodingEngine,
+  greet,
+  type JobOutcome,
+  type JobProgress,
+  type JobSpec,
+  type LabelledRow,
+  runJob,
+  type TimedBatch,
+} from './run-job.ts';
+export { shapeOfPlan, type TapPlan } from './tap-plan.ts';
+export { poolTaps, TAP_KINDS, type TapKind } from './tap-pooling.ts';

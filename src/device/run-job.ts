@@ -1,0 +1,285 @@
+import type { Sample } from '../data/index.ts';
+import { monotonicMs } from '../platform/clock.ts';
+import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
+import { ProtocolError } from '../tensor/index.ts';
+import { parseTraceRecord, type Tracer } from '../trace/index.ts';
+import {
+  type Connection,
+  type EpochMessage,
+  estimateClockOffset,
+  FileReceiver,
+  type JobMessage,
+  type JsonObject,
+  PROTOCOL_VERSION,
+  type Split,
+  type StepMessage,
+  type WelcomeMessage,
+} from '../transport/index.ts';
+import type { EncodedBatch } from './device-engine.ts';
+import type { TapPlan } from './tap-plan.ts';
+
+/** Bytes of files (adapters) the server may have under way to the device. */
+const DEVICE_CREDIT_WINDOW = 4 * 1024 * 1024;
+
+/** A batch with the time it was computed in, by `monotonicMs` of this machine. */
+export interface TimedBatch extends EncodedBatch {
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+/** Whatever turns samples into activations: an engine in this thread or one in another. */
+export interface EncodingEngine {
+  encode(samples: readonly Sample[]): Promise<TimedBatch> | TimedBatch;
+}
+
+/** Who the device is, for HELLO. */
+export interface DeviceIdentity {
+  readonly software: string;
+  readonly fingerprint: string;
+  readonly architecture: string;
+  readonly hiddenSize: number;
+  readonly layers: number;
+}
+
+/** What is to be trained and on what. Labels are indices into `plan.labels`. */
+export interface JobSpec {
+  readonly plan: TapPlan;
+  readonly width: number;
+  /** Rows in the order in which they are sent. */
+  readonly train: readonly LabelledRow[];
+  readonly valid: readonly LabelledRow[];
+  readonly training: JobMessage['training'];
+}
+
+export interface LabelledRow {
+  /** Number of the row within its split. */
+  readonly id: number;
+  readonly sample: Sample;
+  readonly label: number;
+}
+
+/** What the job tells while it runs. */
+export interface JobProgress {
+  /** A batch has been computed and handed to the socket. */
+  onBatch?(batch: {
+    split: Split;
+    samplesSent: number;
+    samplesTotal: number;
+    tokens: number;
+    truncated: number;
+    deviceMs: number;
+    bytesSent: number;
+  }): void;
+  onStep?(step: StepMessage): void;
+  onEpoch?(epoch: EpochMessage): void;
+}
+
+export interface JobOutcome {
+  /** RESULT's metrics. */
+  readonly metrics: JsonObject;
+  /** Adapter files by name. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly bytes: { up: number; down: number };
+  readonly tokens: number;
+  readonly truncated: number;
+}
+
+/**
+ * Greets the server.
+ * @throws ProtocolError (E_PROTOCOL_VERSION) when it speaks another version, or what broke the line
+ */
+export async function greet(
+  connection: Connection,
+  identity: DeviceIdentity,
+): Promise<WelcomeMessage> {
+  const { software, fingerprint, architecture, hiddenSize, layers } = identity;
+  await connection.send({
+    type: 'hello',
+    software,
+    protocol: PROTOCOL_VERSION,
+    model: { fingerprint, architecture, hiddenSize, layers },
+    capabilities: ['classification'],
+    creditWindow: DEVICE_CREDIT_WINDOW,
+  });
+  return expect(await connection.receive(), 'welcome');
+}
+
+/**
+ * The device's side of a training job over a greeted connection: computes batch after batch and
+ * sends each while the next is computed, then waits for the adapter. Never waits for a step: the
+ * backbone is frozen, so nothing the server does changes what comes next.
+ * @param afterRows runs once every row is sent, beside the server's remaining training
+ */
+export async function runJob(
+  connection: Connection,
+  engine: EncodingEngine,
+  job: JobSpec,
+  tracer: Tracer,
+  progress: JobProgress = {},
+  afterRows?: () => Promise<void>,
+): Promise<JobOutcome> {
+  const { plan } = job;
+  await connection.send({
+    type: 'job',
+    task: { kind: 'classification', classes: plan.labels.length, labels: [...plan.labels] },
+    taps: { layers: [...plan.layers], kinds: [...plan.kinds], width: job.width },
+    codec: { bits: plan.bits, groupSize: ACTIVATION_GROUP_SIZE },
+    training: job.training,
+    rows: { train: job.train.length, valid: job.valid.length },
+  });
+  expect(await connection.receive(), 'accept');
+  const clock = await estimateClockOffset(connection);
+  const sender = sendRows(connection, engine, job, tracer, progress).then(async (sent) => {
+    await afterRows?.();
+    return sent;
+  });
+  const receiver = receiveOutcome(connection, tracer, clock.offsetMs, progress);
+  const [sent, outcome] = await Promise.all([sender, receiver]);
+  return {
+    ...sent,
+    ...outcome,
+    bytes: { up: connection.bytesSent.total, down: connection.bytesReceived.total },
+  };
+}
+
+/** Computes and sends all rows; batch t travels while batch t+1 is computed. */
+async function sendRows(
+  connection: Connection,
+  engine: EncodingEngine,
+  job: JobSpec,
+  tracer: Tracer,
+  progress: JobProgress,
+): Promise<{ tokens: number; truncated: number }> {
+  const size = job.training.batchSize;
+  const samplesTotal = job.train.length + job.valid.length;
+  let samplesSent = 0;
+  let tokens = 0;
+  let truncated = 0;
+  let number = 0;
+  let sending: Promise<void> = Promise.resolve();
+  for (const [split, rows] of [
+    ['train', job.train],
+    ['valid', job.valid],
+  ] as const) {
+    for (let start = 0; start < rows.length; start += size) {
+      const part = rows.slice(start, start + size);
+      const batch = await engine.encode(part.map((row) => row.sample));
+      const { startMs, endMs } = batch;
+      const name = `forward ${split} ${number}`;
+      tracer.span(name, 'compute', 'compute', startMs, endMs, { tokens: batch.tokens });
+      // One batch may be on its way while the next is computed; a second would only wait there.
+      await sending;
+      const id = number++;
+      sending = sendBatch(connection, job, split, id, part, batch, tracer).then(() => {
+        samplesSent += part.length;
+        progress.onBatch?.({
+          split,
+          samplesSent,
+          samplesTotal,
+          tokens,
+          truncated,
+          deviceMs: endMs - startMs,
+          bytesSent: connection.bytesSent.total,
+        });
+      });
+      // Seen by the next `await sending`; until then a broken line must not count as unhandled.
+      sending.catch(() => {});
+      tokens += batch.tokens;
+      truncated += batch.truncated;
+    }
+  }
+  await sending;
+  await connection.send({
+    type: 'finish',
+    rows: { train: job.train.length, valid: job.valid.length },
+  });
+  return { tokens, truncated };
+}
+
+/** A frame a layer, then the frame that says which rows they were. */
+async function sendBatch(
+  connection: Connection,
+  job: JobSpec,
+  split: Split,
+  batch: number,
+  rows: readonly LabelledRow[],
+  encoded: EncodedBatch,
+  tracer: Tracer,
+): Promise<void> {
+  const { plan, width } = job;
+  const startMs = monotonicMs();
+  const before = connection.bytesSent.total;
+  for (const [index, layer] of plan.layers.entries()) {
+    await connection.send({
+      type: 'taps',
+      batch,
+      split,
+      layer,
+      kindStart: 0,
+      kindCount: plan.kinds.length,
+      rowStart: 0,
+      rowCount: rows.length,
+      width,
+      bits: plan.bits,
+      data: encoded.taps[index],
+    });
+  }
+  await connection.send({
+    type: 'batch',
+    batch,
+    split,
+    rows: rows.map((row) => row.id),
+    labels: rows.map((row) => row.label),
+  });
+  const bytes = connection.bytesSent.total - before;
+  tracer.span(`send ${split} ${batch}`, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
+}
+
+/** Reads until DONE. */
+async function receiveOutcome(
+  connection: Connection,
+  tracer: Tracer,
+  clockOffsetMs: number,
+  progress: JobProgress,
+): Promise<Pick<JobOutcome, 'metrics' | 'files'>> {
+  const files = new Map<string, Uint8Array>();
+  const assembling = new FileReceiver();
+  let metrics: JsonObject = {};
+  for await (const message of connection) {
+    switch (message.type) {
+      case 'step':
+        progress.onStep?.(message);
+        break;
+      case 'epoch':
+        progress.onEpoch?.(message);
+        break;
+      case 'result':
+        metrics = message.metrics;
+        break;
+      case 'file': {
+        const file = await assembling.add(message);
+        if (file) files.set(file.name, file.bytes);
+        break;
+      }
+      case 'trace':
+        tracer.merge(
+          parseTraceRecord({ process: 'server', spans: message.events, dropped: 0 }),
+          clockOffsetMs,
+        );
+        break;
+      case 'done':
+        return { metrics, files };
+    }
+  }
+  throw new ProtocolError('the server closed before the job was done', 'E_CLOSED');
+}
+
+function expect<T extends 'welcome' | 'accept'>(
+  message: { type: string } | undefined,
+  type: T,
+): Extract<NonNullable<Awaited<ReturnType<Connection['receive']>>>, { type: T }> {
+  if (message?.type !== type) {
+    throw new ProtocolError(`expected ${type.toUpperCase()}, the server sent ${message?.type}`);
+  }
+  return message as never;
+}

@@ -1,0 +1,43 @@
+import { rmsNormRows } from '../model/index.ts';
+
+/**
+ * What one sample sends of a layer: `last`, the last token's hidden state (of the template's final
+ * token, which has seen everything), or `mean`, the mean over its tokens.
+ */
+export type TapKind = 'last' | 'mean';
+
+export const TAP_KINDS: readonly TapKind[] = ['last', 'mean'];
+
+/**
+ * Pools hidden states `[T, D]` of packed sequences to `[B*K, D]`, a sample's K rows together in
+ * the order of `kinds`. Each token is RMS-normed first: else the attention sink at position 0,
+ * with a norm a thousand times the others', would be the mean. Overwrites `hidden`.
+ */
+export function poolTaps(
+  hidden: Float32Array,
+  lengths: readonly number[],
+  width: number,
+  kinds: readonly TapKind[],
+): Float32Array {
+  const normed = rmsNormRows(hidden, width);
+  const out = new Float32Array(lengths.length * kinds.length * width);
+  let start = 0;
+  let to = 0;
+  for (const length of lengths) {
+    for (const kind of kinds) {
+      const row = out.subarray(to, to + width);
+      if (kind === 'last') {
+        const at = (start + length - 1) * width;
+        row.set(normed.subarray(at, at + width));
+      } else {
+        for (let t = start; t < start + length; t++) {
+          for (let i = 0; i < width; i++) row[i] += normed[t * width + i];
+        }
+        for (let i = 0; i < width; i++) row[i] /= length;
+      }
+      to += width;
+    }
+    start += length;
+  }
+  return out;
+}

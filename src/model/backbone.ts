@@ -1,0 +1,62 @@
+import type { Backend } from '../tensor/backend.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** What every architecture has; keys are Hugging Face's in camelCase. */
+export interface BackboneConfig {
+  readonly modelType: string;
+  readonly hiddenSize: number;
+  readonly numHiddenLayers: number;
+  readonly vocabSize: number;
+  readonly maxPositionEmbeddings: number;
+}
+
+/** How the backbone's matrices are held: exactly as f32, or as integers with dynamic int8 inputs. */
+export type WeightPrecision = 'f32' | 'int8' | 'int4';
+
+/**
+ * Keys and values of tokens already seen, a pair a layer, each `[capacity, kvHeads, headDim]`.
+ * Serves generation (one token at a time) and the few-shot prefix (computed once, read by all).
+ */
+export interface KvCache {
+  readonly k: readonly Tensor[];
+  readonly v: readonly Tensor[];
+  readonly capacity: number;
+  /** Tokens held. */
+  length: number;
+  dispose(): void;
+}
+
+/** Sequences laid end to end, without padding: T tokens in all. */
+export interface PackedBatch {
+  /** Token ids `[T]`. */
+  readonly ids: Int32Array;
+  /** Tokens of each sequence; their sum is T. */
+  readonly lengths: readonly number[];
+  /** What all sequences have in front of them. */
+  readonly past?: KvCache;
+  /** Append this batch's keys and values to `past`; one sequence only. */
+  readonly extendPast?: boolean;
+}
+
+/** Called after layer 1..L with the residual stream `[T, D]`, and with 0 for the embedding. Valid during the call. */
+export type LayerTap = (layer: number, hidden: Tensor) => void;
+
+/** A frozen model: forward only, no tape. */
+export interface Backbone {
+  readonly config: BackboneConfig;
+  readonly backend: Backend;
+  readonly precision: WeightPrecision;
+  /** Bytes of weights on the backend. */
+  readonly weightBytes: number;
+  /** Kernels that compute the matmuls, as shown to people. */
+  readonly kernels: string;
+  /**
+   * Residual stream after the last layer, before the final norm: `[T, D]`.
+   * @throws UsageError when a sequence with its past exceeds the model's context
+   */
+  forward(batch: PackedBatch, tap?: LayerTap): Tensor;
+  /** Final norm and output head: `[R, D]` to `[R, V]`. */
+  logits(hidden: Tensor): Tensor;
+  newCache(capacity: number): KvCache;
+  dispose(): void;
+}

@@ -1,0 +1,84 @@
+import { type Random, scope, slice, UsageError } from '../tensor/index.ts';
+import type { Backbone } from './backbone.ts';
+
+/** How the next token is drawn. */
+export interface SamplingOptions {
+  /** 0 takes the likeliest token (greedy). */
+  readonly temperature?: number;
+  /** Only the k likeliest tokens; 0 for all. */
+  readonly topK?: number;
+  /** Smallest set of tokens whose probability reaches p (Holtzman et al. 2020); 1 for all. */
+  readonly topP?: number;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  readonly maxTokens: number;
+  /** Tokens that end the text. */
+  readonly stopTokens?: readonly number[];
+  readonly random?: Random;
+}
+
+/**
+ * Draws a token from logits `[V]`.
+ * @throws UsageError when sampling without a generator
+ */
+export function sampleToken(
+  logits: Float32Array,
+  options: SamplingOptions,
+  random?: Random,
+): number {
+  const { temperature = 0, topK = 0, topP = 1 } = options;
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  if (temperature <= 0) return best;
+  if (!random) throw new UsageError('generate: sampling at a temperature takes a seeded generator');
+  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a]);
+  if (topK > 0) order.length = Math.min(order.length, topK);
+  const weights = order.map((i) => Math.exp((logits[i] - logits[best]) / temperature));
+  const total = weights.reduce((sum, w) => sum + w, 0);
+  let kept = 0;
+  let mass = 0;
+  while (kept < order.length && mass < topP * total) mass += weights[kept++];
+  let left = random.uniform() * mass;
+  for (let i = 0; i < kept; i++) {
+    left -= weights[i];
+    if (left < 0) return order[i];
+  }
+  return order[kept - 1];
+}
+
+/**
+ * Continues a prompt token by token over a KV cache; yields each new token id as it is drawn.
+ * Stops after `maxTokens`, at a stop token (not yielded) or at the end of the context.
+ */
+export function* generate(
+  backbone: Backbone,
+  prompt: readonly number[],
+  options: GenerateOptions,
+): Generator<number, void> {
+  if (prompt.length === 0) throw new UsageError('generate: the prompt has no tokens');
+  const { maxPositionEmbeddings } = backbone.config;
+  const capacity = Math.min(maxPositionEmbeddings, prompt.length + options.maxTokens);
+  const cache = backbone.newCache(capacity);
+  try {
+    let ids = Int32Array.from(prompt);
+    for (let made = 0; made < options.maxTokens; made++) {
+      const logits = scope(() => {
+        const hidden = backbone.forward({
+          ids,
+          lengths: [ids.length],
+          past: cache,
+          extendPast: true,
+        });
+        return backbone.logits(slice(hidden, 0, ids.length - 1, ids.length)).toFloat32();
+      });
+      const next = sampleToken(logits, options, options.random);
+      if (options.stopTokens?.includes(next)) return;
+      yield next;
+      if (cache.length >= capacity) return;
+      ids = Int32Array.of(next);
+    }
+  } finally {
+    cache.dispose();
+  }
+}

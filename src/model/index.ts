@@ -1,0 +1,53 @@
+export * from './backbone.ts';
+export { layerMix, linearProbe, type MixParams } from './baselines/mix.ts';
+export { type GenerateOptions, generate, type SamplingOptions, sampleToken } from './generate.ts';
+export { Llama, type LlamaConfig, type LlamaParams } from './llama.ts';
+export { llamaConfigFromGguf, loadLlama } from './load-llama.ts';
+export {
+  type AdamWOptions,
+  type AdamWState,
+  adamwInit,
+  adamwStep,
+  type ScheduleOptions,
+  warmupCosine,
+} from './optim.ts';
+export {
+  ADAPTER_FORMAT_VERSION,
+  type AdapterConfig,
+  parseAdapterConfig,
+} from './side/adapter-config.ts';
+export {
+  type AdapterWeights,
+  encodeAdapterWeights,
+  exportParams,
+  type LoadedAdapter,
+  loadAdapterWeights,
+} from './side/adapter-weights.ts';
+export { type HeadParams, headLogits, initHead } from './side/head.ts';
+export {
+  type ParallelOptions,
+  type ParallelParams,
+  parallelSide,
+  SIDE_RMS_EPS,
+} from './side/parallel.ts';
+export { createSideModel, SIDE_NAMES, type SideName, type SideOptions } from './side/registry.ts';
+export type { SideModel, SideShape } from './side/side-model.ts';
+export {
+  decodeTaps,
+  rmsNormRows,
+  type Standardizer,
+  TapStatistics,
+  tapTensors,
+} from './side/taps.ts';
+export { type Tokenizer, tokenizerFromGguf } from './tokenizer.ts';
+export { dequantize, type GgmlType } from './weights/dequantize.ts';
+export { type GgufFile, openGguf } from './weights/gguf.ts';
+export { ggufWeightSource } from './weights/gguf-source.ts';
+export { randomWeightSource } from './weights/random-source.ts';
+export {
+  encodeSafetensors,
+  type NamedValues,
+  openSafetensors,
+  type SafetensorsFile,
+} from './weights/safetensors.ts';
+export type { StoredMatrix, WeightSource } from './weights/weight-source.ts';

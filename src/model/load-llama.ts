@@ -1,0 +1,131 @@
+import { packQ41Blocks, packQb4w, packQc8w } from '../quant/index.ts';
+import { type Backend, FormatError, keep, tensor } from '../tensor/index.ts';
+import type { WeightPrecision } from './backbone.ts';
+import { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
+import type { LinearWeight } from './nn/linear.ts';
+import type { GgufFile } from './weights/gguf.ts';
+import type { StoredMatrix, WeightSource } from './weights/weight-source.ts';
+
+/** Weights that share a scale when a matrix that is not 4-bit in its file is packed to 4 bits. */
+const INT4_GROUP = 32;
+
+/**
+ * Llama's configuration out of GGUF metadata.
+ * @throws FormatError (E_MODEL_ARCHITECTURE) for another architecture, (E_MODEL) for a missing key
+ */
+export function llamaConfigFromGguf(file: GgufFile): LlamaConfig {
+  const architecture = file.metadata.get('general.architecture');
+  if (architecture !== 'llama') {
+    throw new FormatError(
+      `${file.name}: architecture ${JSON.stringify(architecture)} is not supported; this build runs llama`,
+      'E_MODEL_ARCHITECTURE',
+    );
+  }
+  const scaling = file.metadata.get('llama.rope.scaling.type');
+  if (scaling !== undefined && scaling !== 'none') {
+    throw new FormatError(
+      `${file.name}: rope scaling ${JSON.stringify(scaling)} is not supported`,
+      'E_MODEL_ARCHITECTURE',
+    );
+  }
+  const number = (key: string, fallback?: number): number => {
+    const value = file.metadata.get(`llama.${key}`) ?? fallback;
+    if (typeof value !== 'number' || !(value > 0)) {
+      throw new FormatError(
+        `${file.name}: metadata llama.${key} is missing or no number`,
+        'E_MODEL',
+      );
+    }
+    return value;
+  };
+  const hiddenSize = number('embedding_length');
+  const numAttentionHeads = number('attention.head_count');
+  const embedding = file.tensors.get('token_embd.weight');
+  if (!embedding) {
+    throw new FormatError(`${file.name}: tensor token_embd.weight is missing`, 'E_MODEL');
+  }
+  const headDim = number('rope.dimension_count', hiddenSize / numAttentionHeads);
+  if (headDim * numAttentionHeads !== hiddenSize || headDim % 2 !== 0) {
+    throw new FormatError(
+      `${file.name}: ${numAttentionHeads} heads of ${headDim} do not make a width of ${hiddenSize}`,
+      'E_MODEL',
+    );
+  }
+  return {
+    modelType: 'llama',
+    hiddenSize,
+    numAttentionHeads,
+    headDim,
+    numHiddenLayers: number('block_count'),
+    intermediateSize: number('feed_forward_length'),
+    numKeyValueHeads: number('attention.head_count_kv', numAttentionHeads),
+    rmsNormEps: number('attention.layer_norm_rms_epsilon'),
+    ropeTheta: number('rope.freq_base', 10_000),
+    maxPositionEmbeddings: number('context_length'),
+    vocabSize: embedding.shape[0],
+    tieWordEmbeddings: !file.tensors.has('output.weight'),
+  };
+}
+
+/** Packs a stored matrix for the device. 4-bit blocks of the file keep their exact values in int4. */
+function pack(matrix: StoredMatrix, precision: WeightPrecision, backend: Backend): LinearWeight {
+  const { rows, columns } = matrix;
+  if (precision === 'f32') return keep(tensor(matrix.toFloat32(), [rows, columns], { backend }));
+  if (precision === 'int8') return packQc8w(matrix.toFloat32(), rows, columns, { backend });
+  if (matrix.type === 'Q4_1' || matrix.type === 'Q4_0') {
+    const type = matrix.type === 'Q4_1' ? 'q4_1' : 'q4_0';
+    return packQ41Blocks(matrix.bytes, rows, columns, { type, backend });
+  }
+  // What the file holds in more than 4 bits (embeddings, mostly) it holds so for a reason.
+  if (matrix.type === 'Q8_0') return packQc8w(matrix.toFloat32(), rows, columns, { backend });
+  return packQb4w(matrix.toFloat32(), rows, columns, { groupSize: INT4_GROUP, backend });
+}
+
+/**
+ * Builds a Llama from its weights, matrix by matrix, so that only one is held twice.
+ * @param onProgress called with matrices done and in all
+ */
+export async function loadLlama(
+  config: LlamaConfig,
+  source: WeightSource,
+  precision: WeightPrecision,
+  backend: Backend,
+  onProgress?: (done: number, total: number) => void,
+): Promise<Llama> {
+  const { hiddenSize: d, intermediateSize, headDim, numHiddenLayers, vocabSize } = config;
+  const qWidth = config.numAttentionHeads * headDim;
+  const kvWidth = config.numKeyValueHeads * headDim;
+  const total = 7 * numHiddenLayers + 1;
+  let done = 0;
+  const matrix = async (name: string, rows: number, columns: number) => {
+    const packed = pack(await source.matrix(name, rows, columns), precision, backend);
+    onProgress?.(++done, total);
+    return packed;
+  };
+  const vector = async (name: string) =>
+    keep(tensor(await source.vector(name, d), [d], { backend }));
+
+  const embedTokens = await matrix('embedTokens', vocabSize, d);
+  const layers: LlamaLayerParams[] = [];
+  for (let i = 0; i < numHiddenLayers; i++) {
+    const at = `layers.${i}`;
+    layers.push({
+      inputLayernorm: await vector(`${at}.inputLayernorm`),
+      qProj: await matrix(`${at}.qProj`, qWidth, d),
+      kProj: await matrix(`${at}.kProj`, kvWidth, d),
+      vProj: await matrix(`${at}.vProj`, kvWidth, d),
+      oProj: await matrix(`${at}.oProj`, d, qWidth),
+      postAttentionLayernorm: await vector(`${at}.postAttentionLayernorm`),
+      gateProj: await matrix(`${at}.gateProj`, intermediateSize, d),
+      upProj: await matrix(`${at}.upProj`, intermediateSize, d),
+      downProj: await matrix(`${at}.downProj`, d, intermediateSize),
+    });
+  }
+  const params: LlamaParams = {
+    embedTokens,
+    layers,
+    norm: await vector('norm'),
+    lmHead: config.tieWordEmbeddings ? embedTokens : await matrix('lmHead', vocabSize, d),
+  };
+  return new Llama(config, params, precision, backend);
+}

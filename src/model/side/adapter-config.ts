@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { FormatError } from '../../tensor/index.ts';
+import { SIDE_NAMES } from './registry.ts';
+
+/** Version of the adapter folder's layout; readers refuse a newer one. */
+export const ADAPTER_FORMAT_VERSION = 1;
+
+/** `adapter_config.json`: all that is needed to run the adapter, and how it came to be. */
+export const adapterConfigSchema = z.object({
+  peft_type: z.literal('MOBILLM_SIDE'),
+  format_version: z.literal(ADAPTER_FORMAT_VERSION),
+  task_type: z.literal('SEQ_CLS'),
+  base_model: z.object({
+    name: z.string(),
+    /** SHA-256 of the weights file. */
+    sha256: z.string().length(64),
+    architecture: z.string(),
+    hidden_size: z.int().positive(),
+    num_hidden_layers: z.int().positive(),
+  }),
+  /** How the backbone ran in training: f32, int8 or int4. */
+  weights: z.enum(['f32', 'int8', 'int4']),
+  labels: z.array(z.string()).min(1),
+  side: z.enum(SIDE_NAMES),
+  rank: z.int().positive(),
+  alpha_start: z.number(),
+  gate_rate: z.number().positive(),
+  template: z.string(),
+  /** Labelled examples in front of every prompt. */
+  prefix: z.string(),
+  max_seq_length: z.int().positive(),
+  layers: z.array(z.int().min(0)).min(1),
+  taps: z.array(z.enum(['last', 'mean'])).min(1),
+  codec: z.object({
+    bits: z.union([1, 2, 3, 4, 8, 16].map((b) => z.literal(b as 1 | 2 | 3 | 4 | 8 | 16))),
+    group_size: z.int().positive(),
+  }),
+  /** Hyper-parameters of the run. */
+  training: z.record(z.string(), z.unknown()),
+  /** What the run measured. */
+  metrics: z.record(z.string(), z.unknown()),
+});
+
+export type AdapterConfig = z.infer<typeof adapterConfigSchema>;
+
+/**
+ * Checks a parsed `adapter_config.json`.
+ * @throws FormatError (E_ADAPTER) naming the file and the first key that is wrong
+ */
+export function parseAdapterConfig(value: unknown, file: string): AdapterConfig {
+  const parsed = adapterConfigSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new FormatError(
+    `${file}: ${issue.path.join('.') || 'document'}: ${issue.message}`,
+    'E_ADAPTER',
+  );
+}

@@ -1,0 +1,30 @@
+import { UsageError } from '../../tensor/index.ts';
+import { layerMix, linearProbe } from '../baselines/mix.ts';
+import { parallelSide } from './parallel.ts';
+import type { SideModel, SideShape } from './side-model.ts';
+
+/** Side models by the name that files and messages use; baselines are of the same kind. */
+export const SIDE_NAMES = ['parallel', 'mix', 'probe'] as const;
+
+export type SideName = (typeof SIDE_NAMES)[number];
+
+/** What a side model is built from beyond its shape; each takes what concerns it. */
+export interface SideOptions {
+  readonly rank: number;
+  readonly alphaStart: number;
+  readonly gateRate: number;
+}
+
+/** @throws UsageError for a name that is none of `SIDE_NAMES` */
+export function createSideModel(name: string, shape: SideShape, options: SideOptions): SideModel {
+  switch (name) {
+    case 'parallel':
+      return parallelSide(shape, options);
+    case 'mix':
+      return layerMix(shape);
+    case 'probe':
+      return linearProbe(shape);
+    default:
+      throw new UsageError(`side network ${name} is unknown; known: ${SIDE_NAMES.join(', ')}`);
+  }
+}

@@ -1,0 +1,29 @@
+import type { Backend, Random, Tensor, Tree } from '../../tensor/index.ts';
+
+/** What every trainable head over the frozen backbone's taps is built from. */
+export interface SideShape {
+  /** Tapped layers L. */
+  readonly layers: number;
+  /** Width D of a tap. */
+  readonly width: number;
+  /** Rows a sample sends for each layer (last token, mean, ...): K. */
+  readonly kinds: number;
+  /** Classes C. */
+  readonly classes: number;
+}
+
+/**
+ * Something that trains on taps: the side network, and the baselines it has to beat. Pure
+ * functions over a parameter tree; holds no tensor itself.
+ */
+export interface SideModel<P extends Tree = Tree> {
+  readonly name: string;
+  readonly shape: SideShape;
+  init(rng: Random, backend: Backend): P;
+  /** taps: A_1..A_L, each `[B*K, D]`, a sample's K rows together; returns logits `[B, C]`. */
+  logits(params: P, taps: readonly Tensor[]): Tensor;
+  /** Factor on the learning rate for the parameter at this path. */
+  rate(path: string): number;
+  /** Whether weight decay pulls on the parameter at this path. */
+  decays(path: string): boolean;
+}

@@ -1,0 +1,147 @@
+import type { ByteSource } from '../../platform/byte-source.ts';
+import {
+  bytesPerElement,
+  type DType,
+  FormatError,
+  numelOf,
+  type Shape,
+} from '../../tensor/index.ts';
+
+/** Largest header the format allows, in bytes. */
+const MAX_HEADER_BYTES = 100_000_000;
+
+/** Element types this reader knows; the format's names to ours. */
+const DTYPES: Record<string, DType> = { F32: 'f32', I32: 'i32', I8: 'i8', U8: 'u8', F16: 'u16' };
+
+export interface SafetensorsEntry {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  /** First byte, from the start of the file. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+export interface SafetensorsFile {
+  readonly name: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
+  /** Raw little-endian bytes of a tensor. @throws FormatError when there is none of that name */
+  readTensor(name: string): Promise<Uint8Array>;
+}
+
+/** A tensor to be written: f32 values and their shape. */
+export interface NamedValues {
+  readonly shape: Shape;
+  readonly values: Float32Array;
+}
+
+/**
+ * Serialises f32 tensors: u64-LE header length, JSON header (padded with blanks to 8 bytes), data
+ * in the order given.
+ */
+export function encodeSafetensors(
+  tensors: ReadonlyMap<string, NamedValues>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  let offset = 0;
+  for (const [name, { shape, values }] of tensors) {
+    if (numelOf(shape) !== values.length) {
+      throw new FormatError(`safetensors: ${name} has ${values.length} values for [${shape}]`);
+    }
+    header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + 4 * values.length] };
+    offset += 4 * values.length;
+  }
+  let json = JSON.stringify(header);
+  const encoder = new TextEncoder();
+  json += ' '.repeat((8 - (encoder.encode(json).length % 8)) % 8);
+  const head = encoder.encode(json);
+  const out = new Uint8Array(8 + head.length + offset);
+  const view = new DataView(out.buffer);
+  view.setBigUint64(0, BigInt(head.length), true);
+  out.set(head, 8);
+  let at = 8 + head.length;
+  for (const { values } of tensors.values()) {
+    for (let i = 0; i < values.length; i++) view.setFloat32(at + 4 * i, values[i], true);
+    at += 4 * values.length;
+  }
+  return out;
+}
+
+/**
+ * Opens a safetensors file: reads the header, checks that tensors fill the data without overlap
+ * or hole.
+ * @throws FormatError naming the file and the tensor
+ */
+export async function openSafetensors(source: ByteSource): Promise<SafetensorsFile> {
+  const fail = (what: string) => new FormatError(`${source.name}: ${what}`, 'E_SAFETENSORS');
+  if (source.size < 8) throw fail(`${source.size} bytes are no safetensors file`);
+  const length = new DataView((await source.read(0, 8)).buffer).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES || Number(length) > source.size - 8) {
+    throw fail(`header of ${length} bytes does not fit (truncated?)`);
+  }
+  let header: unknown;
+  try {
+    header = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(await source.read(8, Number(length))),
+    );
+  } catch (error) {
+    throw fail(`header is no JSON: ${(error as Error).message}`);
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header)) {
+    throw fail('header is no JSON object');
+  }
+  const dataStart = 8 + Number(length);
+  const tensors = new Map<string, SafetensorsEntry>();
+  let metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(header)) {
+    if (name === '__metadata__') metadata = value as Record<string, string>;
+    else tensors.set(name, parseEntry(name, value, dataStart, fail));
+  }
+  checkLayout(tensors, dataStart, source.size, fail);
+  return {
+    name: source.name,
+    metadata,
+    tensors,
+    async readTensor(name) {
+      const entry = tensors.get(name);
+      if (!entry) throw fail(`tensor ${name} is missing`);
+      return source.read(entry.offset, entry.byteLength);
+    },
+  };
+}
+
+function parseEntry(
+  name: string,
+  value: unknown,
+  dataStart: number,
+  fail: (what: string) => FormatError,
+): SafetensorsEntry {
+  const { dtype, shape, data_offsets: range } = (value ?? {}) as Record<string, unknown>;
+  const known = typeof dtype === 'string' ? DTYPES[dtype] : undefined;
+  if (!known) throw fail(`tensor ${name} has dtype ${JSON.stringify(dtype)}, not supported`);
+  const natural = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
+  if (!Array.isArray(shape) || !shape.every(natural)) throw fail(`tensor ${name} has a bad shape`);
+  if (!Array.isArray(range) || range.length !== 2 || !range.every(natural)) {
+    throw fail(`tensor ${name} has bad data_offsets`);
+  }
+  const byteLength = range[1] - range[0];
+  if (byteLength !== numelOf(shape) * bytesPerElement(known)) {
+    throw fail(`tensor ${name} holds ${byteLength} bytes, its shape wants another number`);
+  }
+  return { dtype: known, shape, offset: dataStart + range[0], byteLength };
+}
+
+function checkLayout(
+  tensors: ReadonlyMap<string, SafetensorsEntry>,
+  dataStart: number,
+  size: number,
+  fail: (what: string) => FormatError,
+): void {
+  let end = dataStart;
+  for (const [name, entry] of [...tensors].sort((a, b) => a[1].offset - b[1].offset)) {
+    if (entry.offset !== end) throw fail(`tensor ${name} overlaps its neighbour or leaves a hole`);
+    end += entry.byteLength;
+  }
+  if (end !== size) throw fail(`tensors end at byte ${end}, the file at ${size}`);
+}

@@ -1,0 +1,28 @@
+import type { GgmlType } from './dequantize.ts';
+
+/** A matrix as a file holds it: rows of blocks, and the way to plain numbers. */
+export interface StoredMatrix {
+  /** Rows N (outputs) and columns K (inputs). */
+  readonly rows: number;
+  readonly columns: number;
+  /** Block format of `bytes`. */
+  readonly type: GgmlType;
+  /** Row after row. */
+  readonly bytes: Uint8Array;
+  /** `[N, K]` as f32. */
+  toFloat32(): Float32Array;
+}
+
+/**
+ * Where a model's weights come from, under the names of its own architecture file: a checkpoint,
+ * or a generator for a randomly initialised backbone.
+ */
+export interface WeightSource {
+  /** SHA-256 (hex) that tells this set of weights from every other. */
+  readonly fingerprint: string;
+  has(name: string): boolean;
+  /** @throws FormatError when missing or of another shape */
+  matrix(name: string, rows: number, columns: number): Promise<StoredMatrix>;
+  /** @throws FormatError when missing or of another length */
+  vector(name: string, length: number): Promise<Float32Array>;
+}

@@ -1,0 +1,21 @@
+/**
+ * The server's role: sessions, the activation cache, and the training of side networks in a thread
+ * of their own. Node only.
+ * @module
+ */
+export { ActivationCache, type ActivationCacheOptions } from './activation-cache.ts';
+export { runSession, type SessionLog, type SessionOptions } from './session.ts';
+export {
+  type ReceivedBatch,
+  SideTrainer,
+  type TrainedModel,
+  type TrainerEvent,
+  type TrainingJob,
+} from './side-trainer.ts';
+export { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
+export {
+  SERVER_BACKENDS,
+  type ServerBackend,
+  type TimedEvent,
+  TrainingThread,
+} from './training-thread.ts';

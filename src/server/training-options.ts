@@ -1,0 +1,22 @@
+import { z } from 'zod';
+import { SIDE_NAMES } from '../model/index.ts';
+
+/** Hyper-parameters of a job as they travel in JOB and stand in the adapter's config. */
+export const trainingOptionsSchema = z.strictObject({
+  side: z.enum(SIDE_NAMES),
+  /** Trained afterwards on the same cached rows, for the table. */
+  baselines: z.array(z.enum(SIDE_NAMES)),
+  epochs: z.int().min(1).max(10_000),
+  batchSize: z.int().min(1).max(65_536),
+  learningRate: z.number().positive().max(10),
+  /** Share of all steps over which the rate rises. */
+  warmupRatio: z.number().min(0).max(1),
+  weightDecay: z.number().min(0),
+  maxGradNorm: z.number().positive(),
+  rank: z.int().min(1).max(65_536),
+  alphaStart: z.number(),
+  gateRate: z.number().positive(),
+  seed: z.int().min(0),
+});
+
+export type TrainingOptions = z.infer<typeof trainingOptionsSchema>;
