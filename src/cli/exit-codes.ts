@@ -90,7 +90,6 @@ const BY_ERRNO: Readonly<Record<string, ExitCode>> = {
   ENETUNREACH: EXIT.connection,
   ENOTFOUND: EXIT.connection,
   EAI_AGAIN: EXIT.connection,
-  EPIPE: EXIT.connection,
   ETIMEDOUT: EXIT.connection,
 };
 

@@ -43,6 +43,10 @@ test('a code that the table lacks goes by its class', () => {
   assert.equal(exitCodeOf(new ShapeError('x')), EXIT.internal);
 });
 
+test("what the server reports is the server's, whatever its code", () => {
+  assert.equal(exitCodeOf(new ProtocolError('the server: disk is full', 'E_DISK_FULL')), 5);
+});
+
 test('errors of the system, of the argument parser, of an abort and of no kind at all', () => {
   const withCode = (code: string) => Object.assign(new Error('x'), { code });
   assert.equal(exitCodeOf(withCode('ENOSPC')), EXIT.disk);
