@@ -44,6 +44,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_MODEL: EXIT.model,
   E_MODEL_ARCHITECTURE: EXIT.model,
   E_ADAPTER: EXIT.model,
+  E_MODEL_HASH: EXIT.model,
   E_PROTOCOL: EXIT.connection,
   E_PROTOCOL_VERSION: EXIT.connection,
   E_FRAME_MAGIC: EXIT.connection,
@@ -68,6 +69,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_MESSAGE_STATE: EXIT.connection,
   E_FILE_ORDER: EXIT.connection,
   E_FILE_HASH: EXIT.connection,
+  E_PULL: EXIT.connection,
 };
 
 /** Codes of the operating system, where a call failed that nobody translated. */
