@@ -5,7 +5,7 @@ import { type Channel, CLOSE_VERSION } from './channel.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionOptions } from './connection-options.ts';
 import { DEFAULT_MAX_PAYLOAD, FRAME_HEADER_BYTES } from './frames.ts';
-import { bringsToken, chooseProtocol, SUBPROTOCOL } from './subprotocol.ts';
+import { bringsToken, chooseProtocol, offeredProtocols, SUBPROTOCOL } from './subprotocol.ts';
 import {
   type ConnectOptions,
   DEFAULT_CONNECT_TIMEOUT_MS,
@@ -23,7 +23,7 @@ const CLOSE_GOING_AWAY = 1001;
 const MAX_REFUSAL_BYTES = 2_000;
 
 /**
- * Connects to a server as a device; the token travels in the Authorization header.
+ * Connects to a server as a device; the token travels in the Authorization header where it can.
  * @throws ProtocolError (as a rejection) `E_SERVER_UNREACHABLE`, `E_UNAUTHORIZED`, or
  *   `E_PROTOCOL_VERSION` (which may also show at the first receive).
  */
@@ -31,11 +31,14 @@ export function connectWs(url: string, options: ConnectOptions = {}): Promise<Co
   return new Promise((resolve, reject) => {
     let socket: WebSocket;
     try {
-      socket = new WebSocket(url, [SUBPROTOCOL], {
+      const { token } = options;
+      // A header holds printable ASCII; any other token goes the way it goes from a browser.
+      const inHeader = token !== undefined && /^[\x21-\x7e]+$/.test(token);
+      socket = new WebSocket(url, offeredProtocols(inHeader ? undefined : token), {
         perMessageDeflate: false,
         maxPayload: socketLimit(options),
         handshakeTimeout: options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
-        headers: options.token === undefined ? {} : { authorization: `Bearer ${options.token}` },
+        headers: inHeader ? { authorization: `Bearer ${token}` } : {},
       });
     } catch (error) {
       reject(unreachable(url, (error as Error).message, error));

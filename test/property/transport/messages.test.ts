@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { ACTIVATION_BITS, encodedLength } from '../../../src/quant/codec.ts';
+import { ProtocolError } from '../../../src/tensor/errors.ts';
+import {
+  Connection,
+  encodeFrame,
+  encodePayload,
+  type JsonObject,
+  MESSAGE_TYPES,
+  type Message,
+  parseMessage,
+} from '../../../src/transport/index.ts';
+import { connectionPair, FakeChannel, HELLO, tapsOf, toRunning } from '../../support/transport.ts';
+
+const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const split = fc.constantFrom('train' as const, 'valid' as const);
+const finite = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+// JSON has no -0, and zod's records leave __proto__ out.
+const jsonObjects = fc
+  .dictionary(fc.string(), fc.jsonValue({ maxDepth: 3 }))
+  .map((value) => JSON.parse(JSON.stringify(value)) as JsonObject)
+  .filter((value) => !JSON.stringify(value).includes('__proto__'));
+
+const taps = fc
+  .record({
+    batch: u32,
+    split,
+    layer: fc.nat(65535),
+    kindStart: fc.nat(255),
+    kindCount: fc.integer({ min: 1, max: 3 }),
+    rowStart: u32,
+    rowCount: fc.integer({ min: 1, max: 3 }),
+    width: fc.constantFrom(1, 3, 63, 64, 65, 100),
+    bits: fc.constantFrom(...ACTIVATION_BITS),
+    fill: fc.nat(255),
+  })
+  .map(({ fill, ...head }) => {
+    const length = encodedLength(head.rowCount * head.kindCount, head.width, head.bits);
+    return { type: 'taps' as const, ...head, data: new Uint8Array(length).fill(fill) };
+  });
+const batch = fc
+  .array(fc.tuple(u32, fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })), { minLength: 1 })
+  .chain((rows) =>
+    fc.record({
+      type: fc.constant('batch' as const),
+      batch: u32,
+      split,
+      rows: fc.constant(rows.map(([row]) => row)),
+      labels: fc.constant(rows.map(([, label]) => label)),
+    }),
+  );
+const file = fc
+  .record({
+    name: fc.constantFrom('a', 'README.md'),
+    offset: u32,
+    data: fc.uint8Array(),
+    more: u32,
+  })
+  .map(({ name, offset, data, more }) => {
+    const total = offset + data.length + more;
+    const last = more === 0 ? { sha256: '0f'.repeat(32) } : {};
+    return { type: 'file' as const, name, offset, total, data, ...last };
+  });
+const anyMessage: fc.Arbitrary<Message> = fc.oneof(
+  taps,
+  batch,
+  file,
+  fc.record({ type: fc.constant('credit' as const), bytes: u32.map((n) => n || 1) }),
+  fc.record({
+    type: fc.constant('clock' as const),
+    phase: fc.constantFrom('ping' as const, 'pong' as const),
+    id: u32,
+    t0: finite,
+    t1: finite,
+    t2: finite,
+  }),
+  fc.record({ type: fc.constant('result' as const), metrics: jsonObjects }),
+  fc.record({ type: fc.constant('trace' as const), events: fc.array(jsonObjects) }),
+  fc.record({ type: fc.constant('cancel' as const), reason: fc.string({ unit: 'grapheme' }) }),
+);
+
+// Records of fast-check may have no prototype; what is parsed has one.
+const messages = anyMessage.map((message) => ({ ...message }));
+
+test('a message comes back from its bytes', () => {
+  fc.assert(
+    fc.property(messages, (message) => {
+      const payload = new Uint8Array(Buffer.concat(encodePayload(message)));
+      assert.deepEqual(parseMessage(MESSAGE_TYPES[message.type], payload), message);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('arbitrary payloads parse or fail with a typed error', () => {
+  const json = fc.jsonValue().map((value) => new TextEncoder().encode(JSON.stringify(value)));
+  fc.assert(
+    fc.property(fc.nat(20), fc.oneof(fc.uint8Array({ maxLength: 90 }), json), (type, payload) => {
+      try {
+        parseMessage(type, payload);
+      } catch (error) {
+        assert.ok(error instanceof ProtocolError, String(error));
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('whatever frames a server gets, it ends typed or goes on', () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.tuple(fc.integer({ min: 1, max: 17 }), fc.uint8Array({ maxLength: 40 }), fc.boolean()),
+        {
+          maxLength: 5,
+        },
+      ),
+      (list) => {
+        const channel = new FakeChannel();
+        const server = new Connection(channel, {
+          role: 'server',
+          idleTimeoutMs: 0,
+          pingIntervalMs: 0,
+        });
+        list.forEach(([type, payload, hello], sequence) => {
+          const frame = hello
+            ? encodeFrame({ type: 1, job: 0, sequence }, encodePayload(HELLO))
+            : encodeFrame({ type, job: 0, sequence }, [payload]);
+          channel.deliver(frame);
+        });
+        if (server.error) {
+          assert.ok(server.error instanceof ProtocolError);
+          assert.equal(channel.closedWith?.[0], 4000);
+        }
+      },
+    ),
+  );
+});
+
+test('under any window and any order of consuming, all data arrives in order and bounded', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 300, max: 3000 }),
+      fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 30 }),
+      fc.infiniteStream(fc.nat(2)),
+      async (window, sizes, pauses) => {
+        const { device, server } = connectionPair({ idleTimeoutMs: 0, pingIntervalMs: 0 });
+        await toRunning(device, server, window);
+        const fitting = sizes.filter((rows) => 44 + 34 * rows <= Math.floor(window / 2));
+        const sending = Promise.all(
+          fitting.map((rows, i) => device.send({ ...tapsOf(rows), batch: i })),
+        );
+        for (const [i, rows] of fitting.entries()) {
+          for (let pause = pauses.next().value; pause > 0; pause--) await Promise.resolve();
+          const message = await server.receive();
+          assert.ok(message?.type === 'taps');
+          assert.deepEqual([message.batch, message.rowCount], [i, rows]);
+          const waiting = server.queued * (44 + 34);
+          assert.ok(waiting <= window);
+        }
+        await sending;
+        await device.close();
+      },
+    ),
+  );
+});
