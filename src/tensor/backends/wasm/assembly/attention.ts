@@ -4,9 +4,8 @@
 import {
   KEYS, QUERIES, SCRATCH_DOT, SCRATCH_DSCORES, SCRATCH_MAX, SCRATCH_SCORES, SCRATCH_SUM,
 } from './layout';
-import { exp4, loadTail, storeTail } from './math';
-import { expRow, scaleRow } from './norm';
-import { maxRow } from './reduce';
+import { exp4, expBelow4, loadTail, madd, maxLanes, storeTail, sumLanes } from './math';
+import { scaleRow } from './norm';
 import { dot, productDots, productPanel, productRows } from './tiles';
 
 /** Bytes from one query's scores to the next's. */
@@ -14,6 +13,38 @@ const LD: usize = 256;
 
 function expOf(x: f32): f32 {
   return f32x4.extract_lane(exp4(f32x4.splat(x)), 0);
+}
+
+/** Largest of x[i] * scale, or `least` when all are smaller. */
+function maxScaled(x: usize, n: i32, scale: f32, least: f32): f32 {
+  const scales = f32x4.splat(scale);
+  let best = f32x4.splat(least);
+  const end = x + (<usize>(n & ~3) << 2);
+  for (; x < end; x += 16) best = f32x4.pmax(best, f32x4.mul(v128.load(x), scales));
+  let result = maxLanes(best);
+  for (let rest = n & 3; rest > 0; rest--, x += 4) result = max<f32>(result, load<f32>(x) * scale);
+  return result;
+}
+
+/** x[i] = e^(x[i] * scale - shift) in place, no exponent above 0; returns the sum. */
+function expScaled(x: usize, n: i32, scale: f32, shift: f32): f32 {
+  const scales = f32x4.splat(scale);
+  const shifts = f32x4.splat(-shift);
+  let s = f32x4.splat(0);
+  const end = x + (<usize>(n & ~3) << 2);
+  for (; x < end; x += 16) {
+    const y = expBelow4(madd(v128.load(x), scales, shifts));
+    v128.store(x, y);
+    s = f32x4.add(s, y);
+  }
+  let total = sumLanes(s);
+  const rest = n & 3;
+  if (rest) {
+    const y = expBelow4(madd(loadTail(x, rest), scales, shifts));
+    storeTail(x, y, rest);
+    for (let i = 0; i < rest; i++, x += 4) total += load<f32>(x);
+  }
+  return total;
 }
 
 /** How many of the `keys` from key `first` on query `query` of its segment may see. */
@@ -37,19 +68,18 @@ function attend(
         memory.fill(scores + (<usize>seen << 2), 0, <usize>(keys - seen) << 2);
         if (seen == 0) continue;
       }
-      scaleRow(scores, seen, scale);
       const pMax = SCRATCH_MAX + (<usize>r << 2);
       const pSum = SCRATCH_SUM + (<usize>r << 2);
       const before = load<f32>(pMax);
-      const peak = max<f32>(before, maxRow(scores, seen));
+      const peak = maxScaled(scores, seen, scale, before);
       let total = load<f32>(pSum);
       if (peak != before) {
         store<f32>(pMax, peak);
         const shrink = expOf(before - peak);
         total *= shrink;
-        if (first > 0 || before != -Infinity) scaleRow(out + <usize>r * ldq, headDim, shrink);
+        if (before != -Infinity) scaleRow(out + <usize>r * ldq, headDim, shrink);
       }
-      store<f32>(pSum, total + expRow(scores, scores, seen, peak));
+      store<f32>(pSum, total + expScaled(scores, seen, scale, peak));
     }
     productRows(out, ldq, SCRATCH_SCORES, LD, v + at, ldk, queries, headDim, keys, true);
   }
@@ -113,14 +143,13 @@ function statistics(
       const seen = visible(query0 + r, first, keys, causal);
       if (seen == 0) continue;
       const scores = SCRATCH_SCORES + <usize>r * LD;
-      scaleRow(scores, seen, scale);
       const pMax = SCRATCH_MAX + (<usize>r << 2);
       const before = load<f32>(pMax);
-      const peak = max<f32>(before, maxRow(scores, seen));
+      const peak = maxScaled(scores, seen, scale, before);
       const shrink = expOf(before - peak);
       store<f32>(pMax, peak);
       const pSum = SCRATCH_SUM + (<usize>r << 2);
-      store<f32>(pSum, load<f32>(pSum) * shrink + expRow(scores, scores, seen, peak));
+      store<f32>(pSum, load<f32>(pSum) * shrink + expScaled(scores, seen, scale, peak));
       const pDot = SCRATCH_DOT + (<usize>r << 2);
       const more = dot(scores, SCRATCH_DSCORES + <usize>r * LD, seen);
       store<f32>(pDot, load<f32>(pDot) * shrink + more);
@@ -167,8 +196,7 @@ function attendGrad(
         memory.fill(dp + (<usize>seen << 2), 0, <usize>(keys - seen) << 2);
       }
       const inverse: f32 = 1 / load<f32>(SCRATCH_SUM + (<usize>r << 2));
-      scaleRow(p, seen, scale);
-      expRow(p, p, seen, load<f32>(SCRATCH_MAX + (<usize>r << 2)));
+      expScaled(p, seen, scale, load<f32>(SCRATCH_MAX + (<usize>r << 2)));
       gradRow(p, dp, seen, inverse, load<f32>(SCRATCH_DOT + (<usize>r << 2)) * inverse, scale);
     }
     productPanel(dv + at, ldk, SCRATCH_SCORES, LD, dy, ldq, keys, headDim, queries, true);

@@ -19,13 +19,16 @@ export const SCRATCH_A: usize = 98304;
 export const MC: i32 = 256;
 export const KC: i32 = 384;
 
-/** Attention: queries and keys of one tile of scores. */
-export const QUERIES: i32 = 32;
+/**
+ * Attention: queries and keys of one tile of scores. More queries would share a tile of keys, which
+ * stays in the first cache anyway, but see more keys in vain beyond the diagonal.
+ */
+export const QUERIES: i32 = 16;
 export const KEYS: i32 = 64;
 
 /** Two tiles of scores [QUERIES, KEYS] and three statistics a query; these share A's place. */
 export const SCRATCH_SCORES: usize = 98304;
-export const SCRATCH_DSCORES: usize = 98304 + 8192;
-export const SCRATCH_MAX: usize = 98304 + 16384;
-export const SCRATCH_SUM: usize = 98304 + 16384 + 128;
-export const SCRATCH_DOT: usize = 98304 + 16384 + 256;
+export const SCRATCH_DSCORES: usize = 98304 + 4096;
+export const SCRATCH_MAX: usize = 98304 + 8192;
+export const SCRATCH_SUM: usize = 98304 + 8192 + 64;
+export const SCRATCH_DOT: usize = 98304 + 8192 + 128;
