@@ -8,5 +8,6 @@ export {
   installQuant,
   kernelVariant,
   type QuantVariant,
+  type RelaxedDot,
 } from './runtime.ts';
 export type { QuantizedLinear, QuantizedRows, WeightFormat } from './types.ts';

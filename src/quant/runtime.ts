@@ -1,4 +1,5 @@
 import type { Backend } from '../tensor/backend.ts';
+import type { WasmBackend } from '../tensor/backends/wasm/index.ts';
 import { BackendError } from '../tensor/errors.ts';
 import { gatherRowsQb4wRef, gatherRowsQc8wRef } from './kernels/gather.ts';
 import { gemmQd8F32Qb4wRef, gemmQd8F32Qc8wRef } from './kernels/gemm.ts';
@@ -10,9 +11,17 @@ import { selfTest } from './self-test.ts';
 /** Which code runs: the scalar twin, SIMD128, or SIMD128 with the relaxed integer dot. */
 export type QuantVariant = 'scalar' | 'simd128' | 'relaxed';
 
+/**
+ * How `relaxed` multiplies: `i32`, the 32-bit dot, is one instruction with VNNI or sdot; elsewhere
+ * `i16`, the 16-bit dot and our own widening, is faster. Same numbers.
+ */
+export type RelaxedDot = 'i32' | 'i16';
+
 /** What `installQuant` chose for a backend. */
 export interface InstalledQuant {
   readonly variant: QuantVariant;
+  /** Null unless `variant` is `relaxed`. */
+  readonly dot: RelaxedDot | null;
   readonly kernels: QuantKernels;
 }
 
@@ -40,24 +49,39 @@ function compile(variant: 'simd128' | 'relaxed'): WebAssembly.Module {
   return module;
 }
 
-/** Kernels of one variant over a linear memory. @throws CompileError where the engine lacks it */
+/** What the kernels' module exports beside the kernels. */
+interface ModuleExports extends QuantKernels {
+  useWideDot(wide: number): void;
+  relaxedDotProbe(a: number, b: number): number;
+}
+
+/** What the probe gives where the engine builds the 32-bit dot from saturating 16-bit pairs. */
+const PROBE_OF_PAIRS = 65_534;
+
+/**
+ * Kernels of one variant over a linear memory. Without `dot` the relaxed one asks the engine: for
+ * operands on which engines are free to differ, the answer tells which instruction it used.
+ * @throws CompileError (the engine's) where the engine lacks the instructions
+ */
 export function instantiateQuant(
   variant: 'simd128' | 'relaxed',
   memory: WebAssembly.Memory,
-): QuantKernels {
+  dot?: RelaxedDot,
+): InstalledQuant {
   const abort = () => {
     throw new BackendError('quant: a kernel aborted');
   };
-  const { exports } = new WebAssembly.Instance(compile(variant), { env: { memory, abort } });
-  return exports as unknown as QuantKernels;
+  const instance = new WebAssembly.Instance(compile(variant), { env: { memory, abort } });
+  const kernels = instance.exports as unknown as ModuleExports;
+  if (variant === 'simd128') return { variant, dot: null, kernels };
+  const chosen = dot ?? (kernels.relaxedDotProbe(127, 255) === PROBE_OF_PAIRS ? 'i16' : 'i32');
+  kernels.useWideDot(chosen === 'i32' ? 1 : 0);
+  return { variant, dot: chosen, kernels };
 }
 
 /** The linear memory behind a backend whose handles are addresses; undefined for `cpu`. */
 function linearMemory(backend: Backend): WebAssembly.Memory | undefined {
-  for (const value of Object.values(backend)) {
-    if (value instanceof WebAssembly.Memory) return value;
-  }
-  return undefined;
+  return (backend as Partial<WasmBackend>).linearMemory;
 }
 
 /**
@@ -68,7 +92,7 @@ function linearMemory(backend: Backend): WebAssembly.Memory | undefined {
  */
 export function installQuant(
   backend: Backend,
-  options: { variant?: 'auto' | QuantVariant } = {},
+  options: { variant?: 'auto' | QuantVariant; dot?: RelaxedDot } = {},
 ): InstalledQuant {
   const wanted = options.variant ?? 'auto';
   const memory = linearMemory(backend);
@@ -76,19 +100,19 @@ export function installQuant(
     if (wanted !== 'auto' && wanted !== 'scalar') {
       throw new BackendError(`installQuant: variant ${wanted} needs wasm, backend ${backend.name}`);
     }
-    return remember(backend, 'scalar', scalarKernels);
+    return remember(backend, { variant: 'scalar', dot: null, kernels: scalarKernels });
   }
   if (wanted === 'scalar') {
     throw new BackendError(`installQuant: variant scalar needs cpu, backend ${backend.name}`);
   }
-  const own = (backend as { variant?: string }).variant;
+  const own = (backend as Partial<WasmBackend>).variant;
   const order: ('simd128' | 'relaxed')[] =
     wanted !== 'auto' ? [wanted] : own === 'relaxed' ? ['relaxed', 'simd128'] : ['simd128'];
   let reason: unknown;
   for (const variant of order) {
     try {
-      const kernels = instantiateQuant(variant, memory);
-      if (selfTest(backend, kernels, scalarKernels)) return remember(backend, variant, kernels);
+      const made = instantiateQuant(variant, memory, options.dot);
+      if (selfTest(backend, made.kernels, scalarKernels)) return remember(backend, made);
       reason = new BackendError(`installQuant: ${variant} disagrees with the scalar twin`);
     } catch (error) {
       reason = error;
@@ -99,8 +123,7 @@ export function installQuant(
   });
 }
 
-function remember(backend: Backend, variant: QuantVariant, kernels: QuantKernels): InstalledQuant {
-  const chosen = { variant, kernels };
+function remember(backend: Backend, chosen: InstalledQuant): InstalledQuant {
   installed.set(backend, chosen);
   return chosen;
 }
@@ -110,10 +133,11 @@ export function quantOf(backend: Backend): InstalledQuant {
   return installed.get(backend) ?? installQuant(backend);
 }
 
-/** What really runs on `backend`, for people: `gemmQd8F32Qc8w relaxed`. */
+/** What really runs on `backend`, for people: `gemmQd8F32Qc8w relaxed (i16 dot)`. */
 export function kernelVariant(
   backend: Backend,
   kernel: keyof QuantKernels = 'gemmQd8F32Qc8w',
 ): string {
-  return `${kernel} ${quantOf(backend).variant}`;
+  const { variant, dot } = quantOf(backend);
+  return `${kernel} ${variant}${dot ? ` (${dot} dot)` : ''}`;
 }

@@ -1,5 +1,14 @@
 // The end of a row of one panel: bias, residual, and stores that stop at the last column.
 
+/** Where in the scratch the tiles find what the gemm put there (bytes). */
+export const SPILL: usize = 0;
+export const BIAS: usize = 32;
+export const MASK: usize = 64;
+export const ONES: usize = 80;
+export const HALF_BITS: usize = 96;
+export const HALF_REBASE: usize = 112;
+export const DECODED: usize = 128;
+
 /** The bias of one panel in eight floats at `to`, zeros past `columns`. */
 export function panelBias(to: usize, bias: usize, columns: i32): void {
   for (let c = 0; c < 8; c++) {
@@ -15,7 +24,7 @@ export function storeRow(
   bias: usize,
   residual: usize,
   columns: i32,
-  spill: usize,
+  scratch: usize,
 ): void {
   if (bias) {
     low = f32x4.add(low, v128.load(bias));
@@ -30,11 +39,11 @@ export function storeRow(
     v128.store(out, high, 16);
     return;
   }
-  v128.store(spill, low);
-  v128.store(spill, high, 16);
+  v128.store(scratch, low, SPILL);
+  v128.store(scratch, high, SPILL + 16);
   for (let c = 0; c < columns; c++) {
     const at = <usize>c << 2;
-    let y = load<f32>(spill + at);
+    let y = load<f32>(scratch + at, SPILL);
     if (residual) y += load<f32>(residual + at);
     store<f32>(out + at, y);
   }

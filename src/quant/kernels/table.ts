@@ -75,14 +75,14 @@ export interface QuantKernels {
 }
 
 /** Rows that the SIMD kernels prepare at a time (assembly/activations.ts). */
-const ROW_BLOCK = 64;
+const ROW_BLOCK = 16;
 
 /**
- * Bytes of scratch that a SIMD gemm over rows [M,Kp] needs: spill and bias, one panel's decoded
- * scales, sums over runs, widened activations.
+ * Bytes of scratch that a SIMD gemm over rows [M,Kp] needs: spill, bias and masks, one panel's
+ * decoded scales, sums over runs, and every activation eight times.
  */
 export function scratchBytes(m: number, kp: number, actGroup: number, weightGroup: number): number {
   const runs = Math.ceil(kp / Math.min(actGroup, weightGroup, kp));
   const rows = Math.min(ROW_BLOCK, Math.ceil(m / 4) * 4);
-  return 64 + Math.ceil(kp / weightGroup) * 64 + ROW_BLOCK * runs * 4 + rows * kp * 2;
+  return 128 + Math.ceil(kp / weightGroup) * 64 + ROW_BLOCK * runs * 4 + rows * kp * 8;
 }

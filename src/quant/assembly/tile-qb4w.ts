@@ -1,0 +1,382 @@
+// Tiles of int8 activations times 4-bit weights `scale * q + min` in groups. The order of f32
+// operations is the twin's (kernels/gemm.ts): results are equal bit for bit. Masks come from memory
+// because V8 rebuilds vector constants at every use.
+import { wideDot } from './dot';
+import { ONES, MASK, storeRow } from './epilogue';
+
+/** f32(dot) * scale + f32(row sum) * min; scale and min are 32 bytes apart. */
+function term(dot: v128, rowSum: v128, scales: usize): v128 {
+  const scaled = f32x4.mul(f32x4.convert_i32x4_s(dot), v128.load(scales));
+  return f32x4.add(scaled, f32x4.mul(rowSum, v128.load(scales, 32)));
+}
+
+/** Four rows by eight columns; the first `rows` (1..4) are stored. */
+export function tile4Qb4w(
+  out: usize,
+  n: i32,
+  rows: i32,
+  columns: i32,
+  acts: usize,
+  runSum: usize,
+  runs: i32,
+  actScales: usize,
+  actGroups: i32,
+  weights: usize,
+  scales: usize,
+  bias: usize,
+  residual: usize,
+  scratch: usize,
+  kp: i32,
+  run: i32,
+  actGroup: i32,
+  weightGroup: i32,
+): void {
+  const nibble = v128.load(scratch, MASK);
+  const ones = v128.load(scratch, ONES);
+  const grouped = actGroups > 1;
+  // Rows past the last read sums and scales of row 0: they are computed and not stored.
+  const s1 = rows > 1 ? <usize>runs << 2 : 0;
+  const s2 = rows > 2 ? s1 << 1 : 0;
+  const s3 = rows > 3 ? s1 * 3 : 0;
+  const g1 = rows > 1 ? <usize>actGroups << 2 : 0;
+  const g2 = rows > 2 ? g1 << 1 : 0;
+  const g3 = rows > 3 ? g1 * 3 : 0;
+  let y00 = f32x4.splat(0);
+  let y01 = y00;
+  let y10 = y00;
+  let y11 = y00;
+  let y20 = y00;
+  let y21 = y00;
+  let y30 = y00;
+  let y31 = y00;
+  for (let start = 0; start < kp; start += run) {
+    let a00 = i32x4.splat(0);
+    let a01 = a00;
+    let a10 = a00;
+    let a11 = a00;
+    let a20 = a00;
+    let a21 = a00;
+    let a30 = a00;
+    let a31 = a00;
+    const end = weights + (<usize>min<i32>(run, kp - start) << 2);
+    if (!ASC_FEATURE_RELAXED_SIMD) {
+      for (; weights < end; weights += 32) {
+        // Nibbles of the i16 lanes: 0 and 2 are even and odd inputs of the first quad, 1 and 3 of
+        // the second.
+        const p0 = v128.load(weights);
+        const p1 = v128.load(weights, 16);
+        let w0 = v128.and(p0, nibble);
+        let w1 = v128.and(p1, nibble);
+        let x = v128.load(acts);
+        a00 = i32x4.add(a00, i32x4.dot_i16x8_s(x, w0));
+        a01 = i32x4.add(a01, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 16);
+        a10 = i32x4.add(a10, i32x4.dot_i16x8_s(x, w0));
+        a11 = i32x4.add(a11, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 32);
+        a20 = i32x4.add(a20, i32x4.dot_i16x8_s(x, w0));
+        a21 = i32x4.add(a21, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 48);
+        a30 = i32x4.add(a30, i32x4.dot_i16x8_s(x, w0));
+        a31 = i32x4.add(a31, i32x4.dot_i16x8_s(x, w1));
+        w0 = v128.and(i16x8.shr_u(p0, 8), nibble);
+        w1 = v128.and(i16x8.shr_u(p1, 8), nibble);
+        x = v128.load(acts, 64);
+        a00 = i32x4.add(a00, i32x4.dot_i16x8_s(x, w0));
+        a01 = i32x4.add(a01, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 80);
+        a10 = i32x4.add(a10, i32x4.dot_i16x8_s(x, w0));
+        a11 = i32x4.add(a11, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 96);
+        a20 = i32x4.add(a20, i32x4.dot_i16x8_s(x, w0));
+        a21 = i32x4.add(a21, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 112);
+        a30 = i32x4.add(a30, i32x4.dot_i16x8_s(x, w0));
+        a31 = i32x4.add(a31, i32x4.dot_i16x8_s(x, w1));
+        // Never taken: keeps the optimizer from holding all eight unpacked vectors at once.
+        if (!acts) break;
+        w0 = v128.and(i16x8.shr_u(p0, 4), nibble);
+        w1 = v128.and(i16x8.shr_u(p1, 4), nibble);
+        x = v128.load(acts, 128);
+        a00 = i32x4.add(a00, i32x4.dot_i16x8_s(x, w0));
+        a01 = i32x4.add(a01, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 144);
+        a10 = i32x4.add(a10, i32x4.dot_i16x8_s(x, w0));
+        a11 = i32x4.add(a11, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 160);
+        a20 = i32x4.add(a20, i32x4.dot_i16x8_s(x, w0));
+        a21 = i32x4.add(a21, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 176);
+        a30 = i32x4.add(a30, i32x4.dot_i16x8_s(x, w0));
+        a31 = i32x4.add(a31, i32x4.dot_i16x8_s(x, w1));
+        w0 = i16x8.shr_u(p0, 12);
+        w1 = i16x8.shr_u(p1, 12);
+        x = v128.load(acts, 192);
+        a00 = i32x4.add(a00, i32x4.dot_i16x8_s(x, w0));
+        a01 = i32x4.add(a01, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 208);
+        a10 = i32x4.add(a10, i32x4.dot_i16x8_s(x, w0));
+        a11 = i32x4.add(a11, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 224);
+        a20 = i32x4.add(a20, i32x4.dot_i16x8_s(x, w0));
+        a21 = i32x4.add(a21, i32x4.dot_i16x8_s(x, w1));
+        x = v128.load(acts, 240);
+        a30 = i32x4.add(a30, i32x4.dot_i16x8_s(x, w0));
+        a31 = i32x4.add(a31, i32x4.dot_i16x8_s(x, w1));
+        acts += 256;
+      }
+    } else if (wideDot) {
+      for (; weights < end; weights += 32) {
+        const p0 = v128.load(weights);
+        const p1 = v128.load(weights, 16);
+        let w0 = v128.and(p0, nibble);
+        let w1 = v128.and(p1, nibble);
+        let x = v128.load(acts);
+        a00 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a00);
+        a01 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a01);
+        x = v128.load(acts, 16);
+        a10 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a10);
+        a11 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a11);
+        x = v128.load(acts, 32);
+        a20 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a20);
+        a21 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a21);
+        x = v128.load(acts, 48);
+        a30 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a30);
+        a31 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a31);
+        w0 = v128.and(i16x8.shr_u(p0, 4), nibble);
+        w1 = v128.and(i16x8.shr_u(p1, 4), nibble);
+        x = v128.load(acts, 64);
+        a00 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a00);
+        a01 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a01);
+        x = v128.load(acts, 80);
+        a10 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a10);
+        a11 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a11);
+        x = v128.load(acts, 96);
+        a20 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a20);
+        a21 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a21);
+        x = v128.load(acts, 112);
+        a30 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a30);
+        a31 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a31);
+        acts += 128;
+      }
+    } else {
+      while (weights < end) {
+        // 32 inputs: |sum| <= 8 * 2 * 127 * 15 = 30,480 fits i16.
+        let b00 = i16x8.splat(0);
+        let b01 = b00;
+        let b10 = b00;
+        let b11 = b00;
+        let b20 = b00;
+        let b21 = b00;
+        let b30 = b00;
+        let b31 = b00;
+        const block = weights + 128;
+        for (; weights < block; weights += 32) {
+          const p0 = v128.load(weights);
+          const p1 = v128.load(weights, 16);
+          let w0 = v128.and(p0, nibble);
+          let w1 = v128.and(p1, nibble);
+          let x = v128.load(acts);
+          b00 = i16x8.add(b00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b01 = i16x8.add(b01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          x = v128.load(acts, 16);
+          b10 = i16x8.add(b10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b11 = i16x8.add(b11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          x = v128.load(acts, 32);
+          b20 = i16x8.add(b20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b21 = i16x8.add(b21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          x = v128.load(acts, 48);
+          b30 = i16x8.add(b30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b31 = i16x8.add(b31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          w0 = v128.and(i16x8.shr_u(p0, 4), nibble);
+          w1 = v128.and(i16x8.shr_u(p1, 4), nibble);
+          x = v128.load(acts, 64);
+          b00 = i16x8.add(b00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b01 = i16x8.add(b01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          x = v128.load(acts, 80);
+          b10 = i16x8.add(b10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b11 = i16x8.add(b11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          x = v128.load(acts, 96);
+          b20 = i16x8.add(b20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b21 = i16x8.add(b21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          x = v128.load(acts, 112);
+          b30 = i16x8.add(b30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
+          b31 = i16x8.add(b31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
+          acts += 128;
+        }
+        a00 = i32x4.add(a00, i32x4.dot_i16x8_s(b00, ones));
+        a01 = i32x4.add(a01, i32x4.dot_i16x8_s(b01, ones));
+        a10 = i32x4.add(a10, i32x4.dot_i16x8_s(b10, ones));
+        a11 = i32x4.add(a11, i32x4.dot_i16x8_s(b11, ones));
+        a20 = i32x4.add(a20, i32x4.dot_i16x8_s(b20, ones));
+        a21 = i32x4.add(a21, i32x4.dot_i16x8_s(b21, ones));
+        a30 = i32x4.add(a30, i32x4.dot_i16x8_s(b30, ones));
+        a31 = i32x4.add(a31, i32x4.dot_i16x8_s(b31, ones));
+      }
+    }
+    const ws = scales + (<usize>(start / weightGroup) << 6);
+    let rowSum = v128.load32_splat(runSum);
+    let t00 = term(a00, rowSum, ws);
+    let t01 = term(a01, rowSum, ws + 16);
+    rowSum = v128.load32_splat(runSum + s1);
+    let t10 = term(a10, rowSum, ws);
+    let t11 = term(a11, rowSum, ws + 16);
+    rowSum = v128.load32_splat(runSum + s2);
+    let t20 = term(a20, rowSum, ws);
+    let t21 = term(a21, rowSum, ws + 16);
+    rowSum = v128.load32_splat(runSum + s3);
+    let t30 = term(a30, rowSum, ws);
+    let t31 = term(a31, rowSum, ws + 16);
+    if (grouped) {
+      const as = actScales + (<usize>(start / actGroup) << 2);
+      let s = v128.load32_splat(as);
+      t00 = f32x4.mul(t00, s);
+      t01 = f32x4.mul(t01, s);
+      s = v128.load32_splat(as + g1);
+      t10 = f32x4.mul(t10, s);
+      t11 = f32x4.mul(t11, s);
+      s = v128.load32_splat(as + g2);
+      t20 = f32x4.mul(t20, s);
+      t21 = f32x4.mul(t21, s);
+      s = v128.load32_splat(as + g3);
+      t30 = f32x4.mul(t30, s);
+      t31 = f32x4.mul(t31, s);
+    }
+    y00 = f32x4.add(y00, t00);
+    y01 = f32x4.add(y01, t01);
+    y10 = f32x4.add(y10, t10);
+    y11 = f32x4.add(y11, t11);
+    y20 = f32x4.add(y20, t20);
+    y21 = f32x4.add(y21, t21);
+    y30 = f32x4.add(y30, t30);
+    y31 = f32x4.add(y31, t31);
+    runSum += 4;
+  }
+  if (!grouped) {
+    let s = v128.load32_splat(actScales);
+    y00 = f32x4.mul(y00, s);
+    y01 = f32x4.mul(y01, s);
+    s = v128.load32_splat(actScales + g1);
+    y10 = f32x4.mul(y10, s);
+    y11 = f32x4.mul(y11, s);
+    s = v128.load32_splat(actScales + g2);
+    y20 = f32x4.mul(y20, s);
+    y21 = f32x4.mul(y21, s);
+    s = v128.load32_splat(actScales + g3);
+    y30 = f32x4.mul(y30, s);
+    y31 = f32x4.mul(y31, s);
+  }
+  const step = <usize>n << 2;
+  const down = residual ? step : 0;
+  storeRow(out, y00, y01, bias, residual, columns, scratch);
+  if (rows > 1) storeRow(out + step, y10, y11, bias, residual + down, columns, scratch);
+  if (rows > 2) storeRow(out + step * 2, y20, y21, bias, residual + down * 2, columns, scratch);
+  if (rows > 3) storeRow(out + step * 3, y30, y31, bias, residual + down * 3, columns, scratch);
+}
+
+/** One row by eight columns: generation, where the weights' bandwidth is the limit. */
+export function tile1Qb4w(
+  out: usize,
+  n: i32,
+  rows: i32,
+  columns: i32,
+  acts: usize,
+  runSum: usize,
+  runs: i32,
+  actScales: usize,
+  actGroups: i32,
+  weights: usize,
+  scales: usize,
+  bias: usize,
+  residual: usize,
+  scratch: usize,
+  kp: i32,
+  run: i32,
+  actGroup: i32,
+  weightGroup: i32,
+): void {
+  const nibble = v128.load(scratch, MASK);
+  const ones = v128.load(scratch, ONES);
+  const grouped = actGroups > 1;
+  let y0 = f32x4.splat(0);
+  let y1 = y0;
+  for (let start = 0; start < kp; start += run) {
+    // Several chains of sums: a dot waits for the one before it on its chain.
+    let a0 = i32x4.splat(0);
+    let a1 = a0;
+    let b0 = a0;
+    let b1 = a0;
+    const end = weights + (<usize>min<i32>(run, kp - start) << 2);
+    if (!ASC_FEATURE_RELAXED_SIMD) {
+      for (; weights < end; weights += 32) {
+        const p0 = v128.load(weights);
+        const p1 = v128.load(weights, 16);
+        let x = v128.load(acts);
+        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x, v128.and(p0, nibble)));
+        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x, v128.and(p1, nibble)));
+        x = v128.load(acts, 16);
+        b0 = i32x4.add(b0, i32x4.dot_i16x8_s(x, v128.and(i16x8.shr_u(p0, 8), nibble)));
+        b1 = i32x4.add(b1, i32x4.dot_i16x8_s(x, v128.and(i16x8.shr_u(p1, 8), nibble)));
+        x = v128.load(acts, 32);
+        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
+        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
+        x = v128.load(acts, 48);
+        b0 = i32x4.add(b0, i32x4.dot_i16x8_s(x, i16x8.shr_u(p0, 12)));
+        b1 = i32x4.add(b1, i32x4.dot_i16x8_s(x, i16x8.shr_u(p1, 12)));
+        acts += 64;
+      }
+    } else if (wideDot) {
+      for (; weights < end; weights += 32) {
+        const p0 = v128.load(weights);
+        const p1 = v128.load(weights, 16);
+        let x = v128.load(acts);
+        a0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v128.and(p0, nibble), a0);
+        a1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v128.and(p1, nibble), a1);
+        x = v128.load(acts, 16);
+        b0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v128.and(i16x8.shr_u(p0, 4), nibble), b0);
+        b1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v128.and(i16x8.shr_u(p1, 4), nibble), b1);
+        acts += 32;
+      }
+    } else {
+      while (weights < end) {
+        // 32 inputs: |sum| <= 8 * 2 * 127 * 15 = 30,480 fits i16.
+        let c0 = i16x8.splat(0);
+        let c1 = c0;
+        const block = weights + 128;
+        for (; weights < block; weights += 32) {
+          const p0 = v128.load(weights);
+          const p1 = v128.load(weights, 16);
+          let x = v128.load(acts);
+          c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
+          c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
+          x = v128.load(acts, 16);
+          c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
+          c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
+          acts += 32;
+        }
+        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(c0, ones));
+        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(c1, ones));
+      }
+    }
+    a0 = i32x4.add(a0, b0);
+    a1 = i32x4.add(a1, b1);
+    const ws = scales + (<usize>(start / weightGroup) << 6);
+    const rowSum = v128.load32_splat(runSum);
+    let t0 = term(a0, rowSum, ws);
+    let t1 = term(a1, rowSum, ws + 16);
+    if (grouped) {
+      const s = v128.load32_splat(actScales + (<usize>(start / actGroup) << 2));
+      t0 = f32x4.mul(t0, s);
+      t1 = f32x4.mul(t1, s);
+    }
+    y0 = f32x4.add(y0, t0);
+    y1 = f32x4.add(y1, t1);
+    runSum += 4;
+  }
+  if (!grouped) {
+    const s = v128.load32_splat(actScales);
+    y0 = f32x4.mul(y0, s);
+    y1 = f32x4.mul(y1, s);
+  }
+  storeRow(out, y0, y1, bias, residual, columns, scratch);
+}
