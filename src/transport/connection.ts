@@ -113,6 +113,11 @@ export class Connection {
     return this.#sendCredit.available;
   }
 
+  /** Bytes of the largest data frame, header included, that the other end's window takes. */
+  get largestDataFrame(): number {
+    return this.#sendCredit.largest;
+  }
+
   /** Messages received and not yet taken. */
   get queued(): number {
     return this.#inbox.length;

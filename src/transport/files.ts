@@ -1,9 +1,14 @@
 /** Whole files as FILE messages: cut on one end, put together and checked on the other. */
 import { ProtocolError } from '../tensor/errors.ts';
 import type { Connection } from './connection.ts';
+import { FRAME_HEADER_BYTES } from './frames.ts';
 import type { FileMessage } from './messages.ts';
+import { FILE_HEADER_BYTES } from './payloads.ts';
 
 const DEFAULT_PIECE_BYTES = 256 * 1024;
+
+/** A FILE frame's bytes beside the piece: the headers, a name of 100, a hash. */
+const PIECE_OVERHEAD = FRAME_HEADER_BYTES + FILE_HEADER_BYTES + 100 + 32;
 
 /** Largest file put together in memory, in bytes, where the caller names no other. */
 export const DEFAULT_MAX_FILE = 2 ** 30;
@@ -15,7 +20,8 @@ export async function sha256Hex(bytes: Uint8Array): Promise<string> {
 }
 
 /**
- * Sends one file in pieces of `pieceBytes`, under credit; an empty file is one empty piece.
+ * Sends one file under credit, in pieces of `pieceBytes` or what the other end's window takes; an
+ * empty file is one empty piece.
  * @throws ProtocolError (as a rejection) like Connection.send.
  */
 export async function sendFile(
@@ -26,9 +32,10 @@ export async function sendFile(
 ): Promise<void> {
   const sha256 = await sha256Hex(bytes);
   const total = bytes.length;
+  const step = Math.max(1, Math.min(pieceBytes, connection.largestDataFrame - PIECE_OVERHEAD));
   let offset = 0;
   do {
-    const data = bytes.subarray(offset, offset + pieceBytes);
+    const data = bytes.subarray(offset, offset + step);
     const last = offset + data.length === total ? { sha256 } : {};
     await connection.send({ type: 'file', name, offset, total, data, ...last });
     offset += data.length;

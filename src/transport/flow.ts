@@ -23,6 +23,11 @@ export class SendCredit {
   #available = 0;
   #waiting: { bytes: number; resolve: () => void; reject: (error: Error) => void } | undefined;
 
+  /** Bytes of the largest frame the window takes. */
+  get largest(): number {
+    return largestDataFrame(this.#window);
+  }
+
   /** Bytes that may be sent at once. */
   get available(): number {
     return this.#available;
@@ -60,9 +65,9 @@ export class SendCredit {
    * @throws ProtocolError `E_CREDIT` where the window can never hold the frame.
    */
   tryTake(bytes: number): boolean {
-    if (bytes > largestDataFrame(this.#window)) {
+    if (bytes > this.largest) {
       throw new ProtocolError(
-        `credit: a frame of ${bytes} bytes is beyond ${largestDataFrame(this.#window)}, half the ` +
+        `credit: a frame of ${bytes} bytes is beyond ${this.largest}, half the ` +
           `window of ${this.#window}; send smaller tiles`,
         'E_CREDIT',
       );

@@ -49,6 +49,7 @@ export function connectWs(url: string, options: ConnectOptions = {}): Promise<Co
       response.setEncoding('utf8');
       response.on('data', (part: string) => {
         text = (text + part).slice(0, MAX_REFUSAL_BYTES);
+        if (text.length === MAX_REFUSAL_BYTES) response.destroy();
       });
       response.on('close', () => {
         request.destroy();
