@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  gatherQuantizedRows,
+  linearQuantized,
+  packQc8w,
+  quantizeRows,
+} from '../../../src/quant/index.ts';
+import { scratchBytes } from '../../../src/quant/kernels/table.ts';
+import { quantOf } from '../../../src/quant/runtime.ts';
+import {
+  type Backend,
+  scope,
+  type Tensor,
+  type TypedArray,
+  tensor,
+} from '../../../src/tensor/index.ts';
+import { FORMATS, nameOf, pack, randomOf, scalar, simd, valuesOf } from '../../support/quant.ts';
+import { seed } from '../../support/sizes.ts';
+
+/** Rows, columns and inputs before, at and behind tiles of 4, 8, 16 and 32. */
+const rows = fc.constantFrom(1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 33);
+const columns = fc.constantFrom(1, 2, 7, 8, 9, 15, 16, 17, 24, 31);
+const inner = fc.constantFrom(1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 160, 257);
+const actGroup = fc.constantFrom(undefined, 32, 64, 128);
+
+/** Bits, not values: -0 is not 0, and every NaN is equal. */
+function assertSameBits(got: TypedArray, expected: TypedArray, what: string): void {
+  assert.equal(got.length, expected.length, what);
+  for (let i = 0; i < expected.length; i++) {
+    if (!Object.is(got[i], expected[i])) {
+      assert.fail(`${what}: [${i}] is ${got[i]}, the scalar twin gives ${expected[i]}`);
+    }
+  }
+}
+
+describe('integer kernels', () => {
+  it('SIMD gives the scalar twin to the bit: rows, products with bias and residual, gathers', () => {
+    const params = fc.record({
+      m: rows,
+      n: columns,
+      k: inner,
+      group: actGroup,
+      format: fc.constantFrom(...FORMATS),
+      bias: fc.boolean(),
+      residual: fc.boolean(),
+      from: seed,
+    });
+    fc.assert(
+      fc.property(params, ({ m, n, k, group, format, bias, residual, from }) => {
+        const x = valuesOf(from, m * k);
+        const w = valuesOf(from + 1, n * k);
+        const b = valuesOf(from + 2, n);
+        const r = valuesOf(from + 3, m * n);
+        if (m > 1) x.fill(0, 0, k);
+        const ids = Int32Array.from([n - 1, 0, n >> 1]);
+        const run = (backend: Backend) =>
+          scope(() => {
+            using weight = pack(format, w, n, k, backend);
+            const on = (values: TypedArray, shape: number[]) => tensor(values, shape, { backend });
+            const q = quantizeRows(on(x, [m, k]), { groupSize: group });
+            const y = linearQuantized(q, weight, {
+              bias: bias ? on(b, [n]) : undefined,
+              residual: residual ? on(r, [m, n]) : undefined,
+            });
+            const gathered = gatherQuantizedRows(weight, on(ids, [3]));
+            const all: Record<string, Tensor> = {
+              data: q.data,
+              scales: q.scales,
+              sums: q.sums,
+              y,
+              gathered,
+            };
+            return Object.entries(all).map(([name, one]) => [name, one.toArray()] as const);
+          });
+        const expected = run(scalar);
+        for (const backend of simd) {
+          run(backend).forEach(([name, got], i) => {
+            assertSameBits(got, expected[i][1], `${nameOf(backend)}, ${name}`);
+          });
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('integer sums are exact: weights and activations whose scales are 1', () => {
+    const params = fc.record({ m: rows, n: columns, k: inner, from: seed, extreme: fc.boolean() });
+    fc.assert(
+      fc.property(params, ({ m, n, k, from, extreme }) => {
+        const next = randomOf(from);
+        const integers = (count: number, width: number, limit: number) =>
+          Float32Array.from({ length: count }, (_, i) => {
+            const value = Math.round((next() * 2 - 1) * limit);
+            // The first of each row sets its scale to 1.
+            return extreme || i % width === 0 ? limit * Math.sign(value || 1) : value;
+          });
+        const x = integers(m * k, k, 127);
+        const w = integers(n * k, k, 63);
+        for (const backend of [scalar, ...simd]) {
+          const y = scope(() => {
+            const weight = packQc8w(w, n, k, { backend });
+            const out = linearQuantized(quantizeRows(tensor(x, [m, k], { backend })), weight);
+            weight.dispose();
+            return out.toFloat32();
+          });
+          for (let row = 0; row < m; row++) {
+            for (let j = 0; j < n; j++) {
+              let sum = 0;
+              for (let i = 0; i < k; i++) sum += x[row * k + i] * w[j * k + i];
+              assert.equal(y[row * n + j], sum, `${nameOf(backend)} [${row},${j}]`);
+            }
+          }
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('kernels write their outputs and their scratch, and nothing behind them', () => {
+    const GUARD = 64;
+    const params = fc.record({ m: rows, n: columns, kp: fc.constantFrom(32, 64, 96, 160) });
+    fc.assert(
+      fc.property(params, ({ m, n, kp }) => {
+        for (const backend of simd) {
+          const { kernels } = quantOf(backend);
+          const taken: [number, number][] = [];
+          const take = (bytes: number): number => {
+            const handle = backend.alloc('u8', bytes + GUARD);
+            backend.write(handle, 'u8', new Uint8Array(bytes + GUARD).fill(0xa5));
+            taken.push([handle, bytes]);
+            return handle;
+          };
+          const panels = Math.ceil(n / 8);
+          const data = take(m * kp);
+          const scales = take(4 * m * (kp / 32));
+          const sums = take(4 * m * (kp / 32));
+          const out = take(4 * m * n);
+          const scratch = take(scratchBytes(m, kp, 32, 32));
+          const packed = take(panels * 8 * kp);
+          const groups = take(4 * panels * 8 * (kp / 32));
+          const x = take(4 * m * kp);
+          backend.write(x, 'f32', valuesOf(1, m * kp));
+          kernels.quantizeRowsQd8(data, scales, sums, x, m, kp - 3, kp, 32);
+          const rest = [0, 0, scratch, m, n, kp, 32, 32] as const;
+          kernels.gemmQd8F32Qc8w(out, data, scales, sums, packed, groups, 0, ...rest);
+          kernels.gemmQd8F32Qb4w(out, data, scales, sums, packed, groups, groups, ...rest);
+          for (const [handle, bytes] of taken) {
+            const behind = backend.read(handle, 'u8', GUARD, bytes);
+            assert.ok(
+              behind.every((byte) => byte === 0xa5),
+              `${nameOf(backend)} wrote behind`,
+            );
+            backend.free(handle, 'u8', bytes + GUARD);
+          }
+        }
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
