@@ -5,6 +5,8 @@
 //   1 ..  32 KiB   static data of this module    (--memoryBase in scripts/build-wasm.mjs)
 //  32 ..  64 KiB   static data of src/quant's module
 //  64 .. 512 KiB   scratch of this module, below: no kernel keeps anything there after it returned
+//
+// One kernel runs at a time over a memory: threads that share one would each need a scratch.
 
 /** One tile of results, when it does not fit into the output whole: 4 x 8 f32. */
 export const SCRATCH_TILE: usize = 65536;
