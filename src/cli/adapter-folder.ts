@@ -7,18 +7,13 @@ import {
   loadAdapterWeights,
   parseAdapterConfig,
 } from '../model/index.ts';
+import { memoryByteSource } from '../platform/byte-source.ts';
 import { fileByteSource, readText, writeFolderAtomic } from '../platform/node.ts';
 import { type Backend, FormatError } from '../tensor/index.ts';
 import { modelCard } from './model-card.ts';
 
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
-
-/** An adapter folder's contents before it is loaded onto a backend. */
-export interface AdapterFolder {
-  readonly path: string;
-  readonly config: AdapterConfig;
-}
 
 /** One trained side model, as it is saved. */
 export interface SavedAdapter {
@@ -50,10 +45,11 @@ export async function writeAdapterFolder(
 }
 
 /**
- * Reads an adapter's config.
- * @throws UsageError (E_NOT_FOUND) when there is none, FormatError (E_ADAPTER) when it is no config
+ * Reads an adapter folder.
+ * @throws UsageError (E_NOT_FOUND) when a file is missing, FormatError (E_ADAPTER) when the config
+ * is not one
  */
-export async function readAdapterFolder(path: string): Promise<AdapterFolder> {
+export async function readAdapterFolder(path: string): Promise<SavedAdapter> {
   const file = join(path, CONFIG);
   const text = await readText(file);
   let value: unknown;
@@ -62,15 +58,20 @@ export async function readAdapterFolder(path: string): Promise<AdapterFolder> {
   } catch (error) {
     throw new FormatError(`${file}: not JSON: ${(error as Error).message}`, 'E_ADAPTER');
   }
-  return { path, config: parseAdapterConfig(value, file) };
+  const config = parseAdapterConfig(value, file);
+  const source = await fileByteSource(join(path, WEIGHTS));
+  try {
+    return { config, weights: await source.read(0, source.size) };
+  } finally {
+    await source.close();
+  }
 }
 
-/** Loads an adapter's weights onto a backend. @throws FormatError (E_ADAPTER, E_SAFETENSORS) */
-export async function loadAdapterFolder(
-  folder: AdapterFolder,
+/** Puts an adapter onto a backend. @throws FormatError (E_ADAPTER, E_SAFETENSORS) */
+export async function instantiateAdapter(
+  { config, weights }: SavedAdapter,
   backend: Backend,
 ): Promise<LoadedAdapter> {
-  const { config, path } = folder;
   const shape = {
     layers: config.layers.length,
     width: config.base_model.hidden_size,
@@ -82,10 +83,5 @@ export async function loadAdapterFolder(
     alphaStart: config.alpha_start,
     gateRate: config.gate_rate,
   });
-  const source = await fileByteSource(join(path, WEIGHTS));
-  try {
-    return await loadAdapterWeights(source, model, backend);
-  } finally {
-    await source.close();
-  }
+  return loadAdapterWeights(memoryByteSource(weights, WEIGHTS), model, backend);
 }

@@ -9,6 +9,7 @@ import type {
 import type { SamplingOptions, WeightPrecision } from '../model/index.ts';
 import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
+import type { SavedAdapter } from './adapter-folder.ts';
 
 export interface LoadModelOptions {
   /** Path of the model file. */
@@ -26,6 +27,8 @@ export interface DeviceInfo {
   readonly hiddenSize: number;
   readonly layers: number;
   readonly contextLength: number;
+  /** Set when the weights are random ones made from it. */
+  readonly randomSeed?: number;
   readonly backend: string;
   readonly kernels: string;
   readonly weights: WeightPrecision;
@@ -84,13 +87,14 @@ export class DeviceThread implements EncodingEngine {
     return this.rpc.call('encode', samples);
   }
 
-  /** Loads an adapter folder's weights; `classify` then takes its path as the name. */
-  loadAdapter(path: string): Promise<void> {
-    return this.rpc.call('loadAdapter', path);
+  /** Puts an adapter beside the backbone under a name. */
+  loadAdapter(name: string, adapter: SavedAdapter): Promise<void> {
+    return this.rpc.call('loadAdapter', { name, adapter });
   }
 
-  classify(adapterPath: string, batch: EncodedBatch): Promise<Probabilities> {
-    return this.rpc.call('classify', { adapterPath, batch });
+  /** Class probabilities of encoded samples under the adapter of that name. */
+  classify(name: string, batch: EncodedBatch): Promise<Probabilities> {
+    return this.rpc.call('classify', { name, batch });
   }
 
   /** Streams a continuation; resolves with the number of tokens made. */

@@ -16,7 +16,7 @@ import { monotonicMs } from '../platform/clock.ts';
 import { fileByteSource, parentPort, sha256File } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
 import { cpuBackend, random, setBackend, wasmBackend } from '../tensor/index.ts';
-import { loadAdapterFolder, readAdapterFolder } from './adapter-folder.ts';
+import { instantiateAdapter, type SavedAdapter } from './adapter-folder.ts';
 import type {
   DeviceInfo,
   DeviceMemory,
@@ -55,6 +55,7 @@ serveRpc(parentPort(), {
         architecture: config.modelType,
         hiddenSize: config.hiddenSize,
         layers: config.numHiddenLayers,
+        randomSeed,
         contextLength: config.maxPositionEmbeddings,
         backend: backend.description,
         kernels: backbone.kernels,
@@ -75,14 +76,13 @@ serveRpc(parentPort(), {
     return { ...batch, startMs, endMs: monotonicMs() };
   },
 
-  async loadAdapter(path: string) {
-    const { backend } = loaded().backbone;
-    adapters.set(path, await loadAdapterFolder(await readAdapterFolder(path), backend));
+  async loadAdapter({ name, adapter }: { name: string; adapter: SavedAdapter }) {
+    adapters.set(name, await instantiateAdapter(adapter, loaded().backbone.backend));
   },
 
-  classify({ adapterPath, batch }: { adapterPath: string; batch: EncodedBatch }) {
-    const adapter = adapters.get(adapterPath);
-    if (!adapter) throw new Error(`device: adapter ${adapterPath} was not loaded`);
+  classify({ name, batch }: { name: string; batch: EncodedBatch }) {
+    const adapter = adapters.get(name);
+    if (!adapter) throw new Error(`device: adapter ${name} was not loaded`);
     return loaded().classify(adapter, batch);
   },
 

@@ -1,3 +1,4 @@
+import { epochBatches } from '../data/index.ts';
 import {
   type AdamWState,
   adamwInit,
@@ -176,7 +177,7 @@ export class SideTrainer {
       for (let epoch = 1; epoch <= options.epochs; epoch++) {
         let lossSum = 0;
         for (let b = 0; b < perEpoch; b++) {
-          const batch = yield* this.nextBatch(epoch, b, rng);
+          const batch = yield* this.nextBatch(epoch, b);
           const stepped = this.step(model, params, state, batch, rateAt(state.step));
           disposeTree([params, state.m, state.v]);
           ({ params, state } = stepped);
@@ -222,22 +223,16 @@ export class SideTrainer {
   }
 
   /** Batch b of an epoch; in the first epoch of the first model, as soon as it is there. */
-  private *nextBatch(
-    epoch: number,
-    b: number,
-    rng: ReturnType<typeof random>,
-  ): Generator<TrainerEvent, readonly Row[]> {
+  private *nextBatch(epoch: number, b: number): Generator<TrainerEvent, readonly Row[]> {
     const { rows, options } = this.job;
     if (this.standardizer === undefined && epoch === 1) {
       while (this.batches.length <= b) yield { kind: 'wait' };
       for (const row of this.batches[b]) this.statistics.add(this.sample('train', row.id));
       return this.batches[b];
     }
-    const order = rng.fork(`epoch ${epoch}`).permutation(rows.train);
-    return Array.from(
-      order.slice(b * options.batchSize, (b + 1) * options.batchSize),
-      (i) => this.received.train[i],
-    );
+    const { batchSize, seed } = options;
+    const order = epochBatches({ count: rows.train, batchSize, seed, epoch: epoch - 1 });
+    return order[b].map((i) => this.received.train[i]);
   }
 
   private step(

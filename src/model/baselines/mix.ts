@@ -20,9 +20,9 @@ export function layerMix(
   return {
     name: 'mix',
     shape,
-    init: (rng, backend) => ({
+    init: (_rng, backend) => ({
       weights: zeros([shape.layers], backend),
-      head: initHead(shape, rng, backend),
+      head: initHead(shape, backend),
     }),
     logits(params, taps) {
       const weights = softmax(params.weights);
@@ -43,7 +43,7 @@ export function linearProbe(shape: SideShape): SideModel<HeadParams> {
   return {
     name: 'probe',
     shape,
-    init: (rng, backend) => initHead(shape, rng, backend),
+    init: (_rng, backend) => initHead(shape, backend),
     logits: (params, taps) => headLogits(params, taps[taps.length - 1], shape),
     rate: () => 1,
     decays: (path) => path === 'weight',

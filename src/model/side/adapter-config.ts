@@ -14,6 +14,8 @@ export const adapterConfigSchema = z.object({
     name: z.string(),
     /** SHA-256 of the weights file. */
     sha256: z.string().length(64),
+    /** Set when the backbone's weights were random ones made from this seed. */
+    random_seed: z.int().optional(),
     architecture: z.string(),
     hidden_size: z.int().positive(),
     num_hidden_layers: z.int().positive(),

@@ -1,13 +1,4 @@
-import {
-  add,
-  type Backend,
-  matmul,
-  type Random,
-  randomUniform,
-  reshape,
-  type Tensor,
-  zeros,
-} from '../../tensor/index.ts';
+import { add, type Backend, matmul, reshape, type Tensor, zeros } from '../../tensor/index.ts';
 import type { SideShape } from './side-model.ts';
 
 /** Linear classifier over a sample's K rows side by side. */
@@ -18,12 +9,10 @@ export interface HeadParams {
   readonly bias: Tensor;
 }
 
-/** Uniform in +-1/sqrt(K*D), PyTorch's default for a linear layer; bias 0. */
-export function initHead(shape: SideShape, rng: Random, backend: Backend): HeadParams {
-  const inputs = shape.kinds * shape.width;
-  const bound = 1 / Math.sqrt(inputs);
+/** All zero: of the solutions that fit few rows, training then finds one of small norm. */
+export function initHead(shape: SideShape, backend: Backend): HeadParams {
   return {
-    weight: randomUniform([shape.classes, inputs], -bound, bound, rng, backend),
+    weight: zeros([shape.classes, shape.kinds * shape.width], backend),
     bias: zeros([shape.classes], backend),
   };
 }

@@ -66,7 +66,7 @@ export function parallelSide(
         ),
         up: Array.from({ length: layers }, () => zeros([rank, width], backend)),
         beta: full([1], 0, backend),
-        head: initHead(shape, rng, backend),
+        head: initHead(shape, backend),
       };
     },
     logits(params, taps) {

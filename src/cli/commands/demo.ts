@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { type Command, Option } from 'commander';
+import { UsageError } from '../../tensor/errors.ts';
+import { type DemoTaskName, demoData, demoTasks } from '../demo-data.ts';
+import { DEFAULT_MODEL } from '../flags.ts';
+import { interruptible } from '../interrupt.ts';
+import { pullWithProgress } from '../pull-progress.ts';
+
+interface DemoFlags {
+  readonly data: DemoTaskName;
+  readonly adapterPath?: string;
+  readonly json?: boolean;
+}
+
+/** The words around a sample that ask for its class, as one would choose them for the task. */
+const TEMPLATES: Readonly<Record<DemoTaskName, string>> = {
+  wordnet10: '{text}\nThis is a kind of',
+  sentiment: '{text}\nOverall, this review is',
+};
+
+/** `mobillm demo`: a server process and a device process on a real task; all it does is call them. */
+export function registerDemo(program: Command): void {
+  program
+    .command('demo')
+    .description('start a server and a device that tune a real model on real data')
+    .addOption(
+      new Option('--data <task>', 'task to tune on')
+        .choices(Object.keys(demoTasks))
+        .default('wordnet10'),
+    )
+    .option('--adapter-path <folder>', 'where the adapter is written (default: adapters/<task>)')
+    .option('--json', 'print one JSON object on standard output instead of the table')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .addHelpText('after', '\nEvery other flag is passed on to mobillm train.')
+    .action(async (flags: DemoFlags, command: Command) => {
+      await interruptible('demo stopped', (signal) => runDemo(flags, command.args, signal));
+    });
+}
+
+async function runDemo(
+  flags: DemoFlags,
+  passedOn: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const quiet = flags.json === true;
+  const say = (text: string) => void (quiet || process.stderr.write(`${text}\n`));
+  const folder = await demoData(flags.data);
+  say(`data: ${demoTasks[flags.data].description}\n      ${folder}`);
+  await pullWithProgress(DEFAULT_MODEL, { quiet, signal });
+
+  const main = process.argv[1];
+  const start = (args: readonly string[], stdout: 'inherit' | 'pipe') =>
+    spawn(process.execPath, [...process.execArgv, main, ...args], {
+      stdio: ['ignore', stdout, 'inherit'],
+    });
+  const server = start(['serve', '--port', '0', '--json', '--log-level', 'warn'], 'pipe');
+  const stopServer = () => void server.kill('SIGTERM');
+  signal.addEventListener('abort', stopServer, { once: true });
+  try {
+    const [first] = await Promise.race([
+      once(createInterface({ input: server.stdout as NodeJS.ReadableStream }), 'line', { signal }),
+      once(server, 'exit').then(([code]) => {
+        throw new UsageError(`demo: the server ended with code ${code}`);
+      }),
+    ]);
+    const { url } = JSON.parse(first as string) as { url: string };
+    say(`server: process ${server.pid}, ${url}`);
+    const device = start(
+      [
+        ...['train', '--server', url, '--data', folder],
+        ...['--adapter-path', flags.adapterPath ?? `adapters/${flags.data}`],
+        ...['--template', TEMPLATES[flags.data]],
+        ...(quiet ? ['--json'] : []),
+        ...passedOn,
+      ],
+      'inherit',
+    );
+    say(`device: process ${device.pid}`);
+    const interrupt = () => void device.kill('SIGINT');
+    signal.addEventListener('abort', interrupt, { once: true });
+    const [code] = (await once(device, 'exit')) as [number | null];
+    signal.removeEventListener('abort', interrupt);
+    process.exitCode = code ?? 1;
+  } finally {
+    stopServer();
+  }
+}

@@ -1,0 +1,67 @@
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { loadSamples } from '../../data/index.ts';
+import { readText } from '../../platform/node.ts';
+import { encodeRows, measureAccuracy } from '../evaluate.ts';
+import { integer } from '../flags.ts';
+import { interruptible } from '../interrupt.ts';
+import { type AdapterFlags, openAdapter } from '../open-adapter.ts';
+import { ProgressLine, rateAndEta } from '../progress.ts';
+
+interface EvalFlags extends AdapterFlags {
+  readonly data: string;
+  readonly split: string;
+  readonly batchSize: number;
+  readonly json?: boolean;
+}
+
+/** `mobillm eval`: accuracy of an adapter, on the device alone. */
+export function registerEval(program: Command): void {
+  program
+    .command('eval')
+    .description('measure an adapter on labelled rows, on this machine alone')
+    .requiredOption('--data <folder>', 'folder with the split as a .jsonl file')
+    .option('--adapter-path <folder>', 'adapter to measure', 'adapter')
+    .option('--split <name>', 'which file of the folder', 'test')
+    .option('--model <name|path>', 'model to run under (default: the one it was trained on)')
+    .addOption(
+      new Option('--device-backend <name>', 'what computes')
+        .choices(['wasm', 'cpu'])
+        .default('wasm'),
+    )
+    .option('--batch-size <n>', 'samples run together', integer(1), 32)
+    .option('--json', 'print one JSON object on standard output')
+    .action(async (flags: EvalFlags) => {
+      await interruptible('evaluation stopped', async (signal) => {
+        const quiet = flags.json === true;
+        const { device, adapter } = await openAdapter(flags, { quiet, signal });
+        try {
+          const { labels } = adapter.config;
+          const rows = await loadSamples(
+            join(flags.data, `${flags.split}.jsonl`),
+            labels,
+            readText,
+          );
+          const line = new ProgressLine({ silent: quiet });
+          const start = performance.now();
+          const batches = await encodeRows(device, rows, flags.batchSize, (_, done) =>
+            line.update(() => {
+              const { rate, eta } = rateAndEta(done, rows.length, start);
+              return `eval: ${done}/${rows.length} samples, ${rate.toFixed(1)}/s, ETA ${eta}`;
+            }),
+          );
+          line.done();
+          const indices = rows.map(({ label }) => labels.indexOf(label));
+          const measured = await measureAccuracy(device, 'adapter', batches, indices);
+          const { kernels, backend } = device.info;
+          process.stdout.write(
+            quiet
+              ? `${JSON.stringify({ adapterPath: flags.adapterPath, data: flags.data, split: flags.split, ...measured, kernels, backend })}\n`
+              : `accuracy ${(100 * measured.accuracy).toFixed(1)}% (${measured.correct} of ${measured.rows}); ${kernels}, ${backend}\n`,
+          );
+        } finally {
+          await device.close();
+        }
+      });
+    });
+}

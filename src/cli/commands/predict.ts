@@ -1,0 +1,72 @@
+import { createInterface } from 'node:readline';
+import { type Command, Option } from 'commander';
+import { parseRows, type Sample } from '../../data/index.ts';
+import { UsageError } from '../../tensor/errors.ts';
+import { classifyRows } from '../evaluate.ts';
+import { interruptible } from '../interrupt.ts';
+import { type AdapterFlags, openAdapter } from '../open-adapter.ts';
+
+interface PredictFlags extends AdapterFlags {
+  readonly text?: string;
+  readonly textPair?: string;
+  readonly json?: boolean;
+}
+
+/** `mobillm predict`: classes of texts, on the device alone. */
+export function registerPredict(program: Command): void {
+  program
+    .command('predict')
+    .description('classify a text, or each line of standard input, on this machine alone')
+    .option('--text <text>', 'text to classify; without it, lines of standard input are read')
+    .option('--text-pair <text>', 'its second part, where the adapter was trained on pairs')
+    .option('--adapter-path <folder>', 'adapter to use', 'adapter')
+    .option('--model <name|path>', 'model to run under (default: the one it was trained on)')
+    .addOption(
+      new Option('--device-backend <name>', 'what computes')
+        .choices(['wasm', 'cpu'])
+        .default('wasm'),
+    )
+    .option('--json', 'print a JSON object a line')
+    .addHelpText(
+      'after',
+      `
+A line of standard input is a text, or a JSON object {"text": ..., "text_pair": ...}.
+Output: label, tab, probability, tab, text.`,
+    )
+    .action(async (flags: PredictFlags) => {
+      await interruptible('prediction stopped', async (signal) => {
+        if (flags.text === undefined && process.stdin.isTTY) {
+          throw new UsageError('predict: give --text, or texts on standard input');
+        }
+        const quiet = flags.json === true;
+        const { device, adapter } = await openAdapter(flags, { quiet, signal });
+        const predict = async ({ text, textPair }: Omit<Sample, 'label'>) => {
+          const batch = await device.encode([{ text, textPair, label: '' }]);
+          const [{ label, probability }] = await classifyRows(device, 'adapter', [batch]);
+          const name = adapter.config.labels[label];
+          process.stdout.write(
+            quiet
+              ? `${JSON.stringify({ text, text_pair: textPair, label: name, probability })}\n`
+              : `${name}\t${probability.toFixed(3)}\t${text}\n`,
+          );
+        };
+        try {
+          if (flags.text !== undefined) {
+            await predict({ text: flags.text, textPair: flags.textPair });
+            return;
+          }
+          let number = 0;
+          for await (const line of createInterface({ input: process.stdin, signal })) {
+            number++;
+            if (line.trim() === '') continue;
+            if (!line.trimStart().startsWith('{')) await predict({ text: line });
+            else
+              for (const row of parseRows(line, `standard input, line ${number}`))
+                await predict(row);
+          }
+        } finally {
+          await device.close();
+        }
+      });
+    });
+}

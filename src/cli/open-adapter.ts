@@ -1,0 +1,48 @@
+import { FormatError } from '../tensor/errors.ts';
+import { planOfAdapter } from './adapter-config.ts';
+import { readAdapterFolder, type SavedAdapter } from './adapter-folder.ts';
+import type { DeviceThread } from './device-thread.ts';
+import { loadDevice } from './load-device.ts';
+
+export interface AdapterFlags {
+  readonly adapterPath: string;
+  /** Default: the model the adapter was trained on. */
+  readonly model?: string;
+  readonly deviceBackend: 'wasm' | 'cpu';
+}
+
+/**
+ * A device with the adapter's backbone, in the precision it was trained with, ready to classify
+ * under the name `adapter`.
+ * @throws FormatError (E_MODEL_MISMATCH) when the model is not the one the adapter was trained on
+ */
+export async function openAdapter(
+  flags: AdapterFlags,
+  options: { quiet: boolean; signal?: AbortSignal },
+): Promise<{ device: DeviceThread; adapter: SavedAdapter }> {
+  const adapter = await readAdapterFolder(flags.adapterPath);
+  const { config } = adapter;
+  const { base_model: base } = config;
+  const device = await loadDevice(
+    {
+      model: flags.model ?? base.name,
+      weights: config.weights,
+      deviceBackend: flags.deviceBackend,
+    },
+    { ...options, randomSeed: base.random_seed },
+  );
+  try {
+    if (device.info.fingerprint !== base.sha256) {
+      throw new FormatError(
+        `--model: its SHA-256 is ${device.info.fingerprint.slice(0, 12)}..., the adapter was trained on ${base.name}, ${base.sha256.slice(0, 12)}...`,
+        'E_MODEL_MISMATCH',
+      );
+    }
+    await device.usePlan(planOfAdapter(config));
+    await device.loadAdapter('adapter', adapter);
+    return { device, adapter };
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}

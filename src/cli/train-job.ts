@@ -1,0 +1,270 @@
+import {
+  checkTemplate,
+  chooseShots,
+  type Dataset,
+  epochBatches,
+  loadDataset,
+  type Sample,
+} from '../data/index.ts';
+import {
+  greet,
+  type JobOutcome,
+  type JobProgress,
+  type LabelledRow,
+  runJob,
+  shotsPrefix,
+  type TapPlan,
+  type TimedBatch,
+} from '../device/index.ts';
+import { readText, writeFileAtomic } from '../platform/node.ts';
+import type { ActivationBits } from '../quant/index.ts';
+import type { TrainingOptions } from '../server/index.ts';
+import { ProtocolError } from '../tensor/errors.ts';
+import { covered, overlap, Tracer } from '../trace/index.ts';
+import { connectWs } from '../transport/ws-node.ts';
+import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config.ts';
+import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
+import type { DeviceThread } from './device-thread.ts';
+import { encodeRows, majorityAccuracy, measureAccuracy } from './evaluate.ts';
+import type { ModelFlags, TapFlags } from './flags.ts';
+import { loadDevice, resolveModel } from './load-device.ts';
+import type { TrainReport } from './report.ts';
+import { TrainProgress } from './train-progress.ts';
+import { type TrainingFlags, trainingOptions } from './training-flags.ts';
+import { VERSION } from './version.ts';
+
+/** Baselines trained beside the side network. */
+const BASELINES = ['probe', 'mix'] as const;
+
+export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags {
+  readonly server: string;
+  readonly data: string;
+  readonly adapterPath: string;
+  readonly token?: string;
+  readonly baselines: boolean;
+  readonly randomBackbone?: boolean;
+  readonly trace?: string;
+  readonly json?: boolean;
+}
+
+/**
+ * A whole training job from the device's side: data, model, server, adapter, evaluation.
+ * @throws typed errors of every part; nothing is written unless all went well
+ */
+export async function train(flags: TrainFlags, signal: AbortSignal): Promise<TrainReport> {
+  const started = performance.now();
+  const quiet = flags.json === true;
+  const data = await loadDataset(flags.data, { readText, seed: flags.seed });
+  checkTemplate(flags.template, data.pairs);
+  const modelPath = await resolveModel(flags.model, { quiet, signal });
+  const connection = await connectWs(flags.server, { token: flags.token });
+  const cancel = () => {
+    connection
+      .send({ type: 'cancel', reason: 'interrupted' })
+      .catch(() => {})
+      .finally(() => connection.close());
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  let device: DeviceThread | undefined;
+  try {
+    device = await loadDevice(
+      { ...flags, model: modelPath },
+      { quiet, signal, randomSeed: flags.randomBackbone ? flags.seed : undefined },
+    );
+    const welcome = await greet(connection, {
+      software: `mobillm ${VERSION}`,
+      ...device.info,
+    });
+    const { plan, train: rows } = planJob(flags, data, device);
+    const { prefixTokens } = await device.usePlan(plan);
+    const options = trainingOptions(flags, flags.baselines ? BASELINES : []);
+    const tracer = new Tracer('device');
+    const progress = new TrainProgress({
+      quiet,
+      options,
+      rows: rows.length,
+      server: welcome.backend,
+    });
+    const outcome = await runRows(connection, device, {
+      flags,
+      data,
+      plan,
+      rows,
+      options,
+      tracer,
+      progress,
+    });
+    await connection.close();
+    progress.done();
+
+    const run: TrainedRun = { model: flags.model, plan, options, info: device.info };
+    const report = await finish(run, flags, data, rows, outcome, device, tracer, prefixTokens);
+    if (flags.trace) await writeFileAtomic(flags.trace, tracer.toJson());
+    return {
+      ...report,
+      seconds: { ...report.seconds, wall: (performance.now() - started) / 1000 },
+    };
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    await device?.close();
+    await connection.close().catch(() => {});
+  }
+}
+
+/** What is tapped and how prompts read; rows that stand in the prefix are not trained on. */
+function planJob(
+  flags: TrainFlags,
+  data: Dataset,
+  device: DeviceThread,
+): { plan: TapPlan; train: readonly Sample[] } {
+  const shots = chooseShots(data.train, flags.prefixShots, flags.seed);
+  const inPrefix = new Set(shots);
+  return {
+    train: data.train.filter((sample) => !inPrefix.has(sample)),
+    plan: {
+      template: flags.template,
+      labels: data.labels,
+      prefix: shotsPrefix(flags.template, data.labels, shots),
+      maxSeqLength: flags.maxSeqLength,
+      layers: flags.layers(device.info.layers),
+      kinds: flags.taps,
+      bits: Number(flags.activationBits) as ActivationBits,
+    },
+  };
+}
+
+interface RowsJob {
+  readonly flags: TrainFlags;
+  readonly data: Dataset;
+  readonly plan: TapPlan;
+  readonly rows: readonly Sample[];
+  readonly options: TrainingOptions;
+  readonly tracer: Tracer;
+  readonly progress: JobProgress & Pick<TrainProgress, 'onTestBatch'>;
+}
+
+/** Sends the rows; computes the test rows' taps while the server goes on with later epochs. */
+async function runRows(
+  connection: Parameters<typeof runJob>[0],
+  device: DeviceThread,
+  job: RowsJob,
+): Promise<JobOutcome & { test: TimedBatch[] }> {
+  const { flags, data, plan, rows, options, tracer, progress } = job;
+  const { batchSize, seed } = flags;
+  const labelled = (samples: readonly Sample[]): LabelledRow[] =>
+    samples.map((sample, id) => ({ id, sample, label: data.labels.indexOf(sample.label) }));
+  const train = labelled(rows);
+  const order = epochBatches({ count: train.length, batchSize, seed, epoch: 0 }).flat();
+  let test: TimedBatch[] = [];
+  const outcome = await runJob(
+    connection,
+    device,
+    {
+      plan,
+      width: device.info.hiddenSize,
+      train: order.map((i) => train[i]),
+      valid: labelled(data.valid),
+      training: options,
+    },
+    tracer,
+    progress,
+    async () => {
+      const samples = data.test ?? [];
+      test = await encodeRows(device, samples, batchSize, (batch, done) => {
+        const name = `forward test ${done}`;
+        tracer.span(name, 'compute', 'compute', batch.startMs, batch.endMs, {
+          tokens: batch.tokens,
+        });
+        progress.onTestBatch(done, samples.length);
+      });
+    },
+  );
+  return { ...outcome, test };
+}
+
+/** Evaluates every trained model on the test rows, writes the folder, sums up. */
+async function finish(
+  run: TrainedRun,
+  flags: TrainFlags,
+  data: Dataset,
+  rows: readonly Sample[],
+  outcome: JobOutcome & { test: TimedBatch[] },
+  device: DeviceThread,
+  tracer: Tracer,
+  prefixTokens: number,
+): Promise<TrainReport> {
+  const { options } = run;
+  const parsed = modelRunSchema.safeParse(outcome.metrics);
+  if (!parsed.success) {
+    throw new ProtocolError(
+      `the server's result cannot be read: ${parsed.error.issues[0]?.message}`,
+    );
+  }
+  const server = parsed.data;
+  const indices = (samples: readonly Sample[]) =>
+    samples.map(({ label }) => data.labels.indexOf(label));
+  const testLabels = indices(data.test ?? []);
+  const saved = new Map<string, SavedAdapter>();
+  const accuracy = new Map<string, number>();
+  for (const model of server.models) {
+    const weights = outcome.files.get(`${model.name}.safetensors`);
+    if (!weights) throw new ProtocolError(`the server sent no weights of ${model.name}`);
+    const adapter = { config: adapterConfig(run, model, undefined), weights };
+    await device.loadAdapter(model.name, adapter);
+    if (testLabels.length > 0) {
+      const measured = await measureAccuracy(device, model.name, outcome.test, testLabels);
+      accuracy.set(model.name, measured.accuracy);
+    }
+    const config = adapterConfig(run, model, accuracy.get(model.name));
+    saved.set(model.name, { config, weights });
+  }
+  const main = saved.get(options.side);
+  if (!main) throw new ProtocolError(`the server trained no ${options.side} network`);
+  saved.delete(options.side);
+  await writeAdapterFolder(flags.adapterPath, main, saved);
+
+  const compute = tracer.intervals('compute', 'device');
+  const steps = tracer.intervals('step', 'server');
+  const memory = await device.memory();
+  const testTokens = outcome.test.reduce((n, batch) => n + batch.tokens, 0);
+  const deviceSeconds = covered(compute) / 1000;
+  const tested = (name: string) => accuracy.get(name) ?? null;
+  return {
+    model: flags.model,
+    data: data.folder,
+    method: options.side,
+    rows: { train: rows.length, valid: data.valid.length, test: testLabels.length },
+    accuracy: {
+      majority: testLabels.length
+        ? majorityAccuracy(indices(data.train), testLabels, data.labels.length)
+        : null,
+      probe: tested('probe'),
+      mix: tested('mix'),
+      side: tested(options.side),
+    },
+    validation: Object.fromEntries(server.models.map((m) => [m.name, m.validAccuracy])),
+    seconds: {
+      wall: 0,
+      device: deviceSeconds,
+      server: covered(steps) / 1000,
+      hidden: overlap(steps, compute) / 1000,
+    },
+    bytes: outcome.bytes,
+    memory: {
+      devicePeakRss: process.resourceUsage().maxRSS * 1024,
+      accounted: memory.peakBytes,
+    },
+    tokens: {
+      computed: outcome.tokens + testTokens,
+      prefix: prefixTokens,
+      perSecond: (outcome.tokens + testTokens) / deviceSeconds,
+      truncatedSamples: outcome.truncated,
+    },
+    kernels: device.info.kernels,
+    deviceBackend: device.info.backend,
+    serverBackend: server.backend,
+    server: { cache: server.cache, models: server.models },
+    randomBackbone: flags.randomBackbone === true,
+    adapterPath: flags.adapterPath,
+  };
+}

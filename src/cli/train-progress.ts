@@ -1,0 +1,65 @@
+import type { JobProgress } from '../device/index.ts';
+import type { TrainingOptions } from '../server/index.ts';
+import { formatBytes, ProgressLine, rateAndEta } from './progress.ts';
+
+/** The one line that follows a training job: what the device does, what the server does. */
+export class TrainProgress implements JobProgress {
+  private readonly line: ProgressLine;
+  private readonly totalSteps: number;
+  private readonly epochs: number;
+  private readonly startMs = performance.now();
+  private device = 'device: starting';
+  private server: string;
+  private sent = 0;
+
+  constructor(job: {
+    quiet: boolean;
+    options: TrainingOptions;
+    rows: number;
+    /** What computes on the server. */
+    server: string;
+  }) {
+    const { quiet, options, rows } = job;
+    this.line = new ProgressLine({ silent: quiet });
+    this.epochs = options.epochs;
+    this.totalSteps = Math.ceil(rows / options.batchSize) * options.epochs;
+    this.server = `server: ${job.server}`;
+  }
+
+  onBatch: JobProgress['onBatch'] = (batch) => {
+    const { samplesSent, samplesTotal, deviceMs, bytesSent } = batch;
+    const { rate, eta } = rateAndEta(samplesSent, samplesTotal, this.startMs);
+    this.sent = bytesSent;
+    this.device = `device: ${samplesSent}/${samplesTotal} samples, ${rate.toFixed(1)}/s, ETA ${eta}, ${deviceMs.toFixed(0)} ms a batch`;
+    this.show();
+  };
+
+  onStep: JobProgress['onStep'] = (step) => {
+    this.server = `server: epoch ${step.epoch}/${this.epochs}, step ${step.step}/${this.totalSteps}, loss ${step.loss.toFixed(3)}, ${step.ms.toFixed(0)} ms`;
+    this.show();
+  };
+
+  onEpoch: JobProgress['onEpoch'] = (epoch) => {
+    if (epoch.validAccuracy === null) return;
+    this.server = `server: epoch ${epoch.epoch}/${this.epochs}, loss ${epoch.trainLoss.toFixed(3)}, validation ${(100 * epoch.validAccuracy).toFixed(1)}%`;
+    this.show();
+  };
+
+  /** The device is past the rows it sends and runs the test rows. */
+  onTestBatch(done: number, total: number): void {
+    const { eta } = rateAndEta(done, total, this.startMs);
+    this.device =
+      done < total
+        ? `device: test rows ${done}/${total}, ETA ${eta}`
+        : 'device: done, waiting for the server';
+    this.show();
+  }
+
+  done(): void {
+    this.line.done();
+  }
+
+  private show(): void {
+    this.line.update(() => `${this.device} | sent ${formatBytes(this.sent)} | ${this.server}`);
+  }
+}

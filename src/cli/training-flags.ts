@@ -1,0 +1,68 @@
+import { type Command, Option } from 'commander';
+import type { TrainingOptions } from '../server/index.ts';
+import { decimal, integer } from './flags.ts';
+
+/** Hyper-parameters as flags; names are the field's. */
+export interface TrainingFlags {
+  readonly batchSize: number;
+  readonly epochs: number;
+  readonly learningRate: number;
+  readonly warmupRatio: number;
+  readonly weightDecay: number;
+  readonly maxGradNorm: number;
+  readonly rank: number;
+  readonly side: TrainingOptions['side'];
+  readonly alphaStart: number;
+  readonly gateRate: number;
+  readonly seed: number;
+}
+
+/** --batch-size, --epochs, --learning-rate, --rank, ... */
+export function addTrainingFlags(command: Command): Command {
+  return command
+    .option('--batch-size <n>', 'samples of a step, and of a batch on the wire', integer(1), 32)
+    .option(
+      '--epochs <n>',
+      'passes over the rows; the device takes part in the first alone',
+      integer(1),
+      10,
+    )
+    .option('--learning-rate <rate>', "peak of AdamW's rate", decimal(0, 10, true), 1e-3)
+    .option(
+      '--warmup-ratio <share>',
+      'share of all steps over which the rate rises',
+      decimal(0, 1),
+      0.1,
+    )
+    .option('--weight-decay <rate>', 'pull of matrices towards zero', decimal(0), 0.01)
+    .option(
+      '--max-grad-norm <norm>',
+      'gradients are clipped to this norm',
+      decimal(0, 1e9, true),
+      1,
+    )
+    .option('--rank <r>', 'bottleneck of every adapter', integer(1), 64)
+    .addOption(
+      new Option('--side <name>', 'what is trained')
+        .choices(['parallel', 'mix', 'probe'])
+        .default('parallel'),
+    )
+    .option('--alpha-start <value>', 'start of the mixing logits', Number, 0)
+    .option('--gate-rate <factor>', "factor on the gates' learning rate", decimal(0, 1e6, true), 10)
+    .option('--seed <n>', 'start of all random numbers of the job', integer(0), 0);
+}
+
+/** The job's hyper-parameters as the server takes them. */
+export function trainingOptions(
+  flags: TrainingFlags,
+  baselines: readonly TrainingOptions['side'][],
+): TrainingOptions {
+  const { batchSize, epochs, learningRate, warmupRatio, weightDecay, maxGradNorm } = flags;
+  const { rank, side, alphaStart, gateRate, seed } = flags;
+  return {
+    side,
+    baselines: baselines.filter((name) => name !== side),
+    ...{ batchSize, epochs, learningRate, warmupRatio, weightDecay, maxGradNorm },
+    ...{ rank, alphaStart, gateRate, seed },
+  };
+}
