@@ -35,8 +35,8 @@ export interface BenchResult {
   readonly seconds: number;
   /** Fastest sample, seconds a run: least disturbed by whatever else the machine does. */
   readonly bestSeconds: number;
-  /** Relative margin of error of the mean at 95%, percent. */
-  readonly marginPercent: number;
+  /** Relative margin of error of the mean at 95%, percent; null under `--quick`. */
+  readonly marginPercent: number | null;
   readonly samples: number;
   /** 10^9 operations a second, from the mean and from the fastest sample. */
   readonly gops: number;
@@ -62,14 +62,37 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Seconds spent on one case. `--quick` only shows that everything runs. */
-const TIMING = {
-  full: { maxTime: 0.5, minSamples: 10 },
-  quick: { maxTime: 0.005, minSamples: 1, minTime: 0.001 },
-};
+/** Seconds spent on one case by benchmark.js, and its least number of samples. */
+const TIMING = { maxTime: 0.5, minSamples: 10 };
+
+/** Runs of a case under `--quick`, which only shows that everything runs. */
+const QUICK_RUNS = 3;
 
 /** Checksums end here, where no optimizer sees that nobody looks. */
 let consumed = 0;
+
+/** Seconds of each sample, the mean, and its relative margin of error (percent). */
+interface Timing {
+  readonly sample: readonly number[];
+  readonly mean: number;
+  readonly rme: number;
+}
+
+function timeQuickly(run: () => void): Timing {
+  const sample = Array.from({ length: QUICK_RUNS }, () => {
+    const start = performance.now();
+    run();
+    return (performance.now() - start) / 1e3;
+  });
+  return { sample, mean: sample.reduce((a, b) => a + b) / QUICK_RUNS, rme: Number.NaN };
+}
+
+function time(name: string, run: () => void): Timing {
+  const benchmark = new Benchmark(name, { ...TIMING, fn: run });
+  benchmark.run({ async: false });
+  if (benchmark.error) throw benchmark.error;
+  return benchmark.stats;
+}
 
 /**
  * Verifies and times one case.
@@ -78,23 +101,18 @@ let consumed = 0;
 export function measure(one: BenchCase, quick: boolean): BenchResult {
   const prepared = one.prepare();
   try {
-    const benchmark = new Benchmark(one.name, {
-      ...(quick ? TIMING.quick : TIMING.full),
-      fn: () => {
-        consumed += prepared.run();
-      },
-    });
-    benchmark.run({ async: false });
-    if (benchmark.error) throw benchmark.error;
+    const run = () => {
+      consumed += prepared.run();
+    };
+    const { sample, mean, rme } = quick ? timeQuickly(run) : time(one.name, run);
     if (!Number.isFinite(consumed)) throw new Error(`${one.name}: checksum is not finite`);
-    const { mean, rme, sample } = benchmark.stats;
     const best = sample.reduce((a, b) => Math.min(a, b));
     return {
       name: one.name,
       variant: one.variant,
       seconds: mean,
       bestSeconds: best,
-      marginPercent: rme,
+      marginPercent: Number.isFinite(rme) ? rme : null,
       samples: sample.length,
       gops: one.operations / mean / 1e9,
       bestGops: one.operations / best / 1e9,
@@ -114,7 +132,7 @@ export function formatResult(result: BenchResult): string {
     result.name.padEnd(44),
     result.variant.padEnd(36),
     seconds.padStart(11),
-    `+-${result.marginPercent.toFixed(1)}%`.padStart(8),
+    (result.marginPercent === null ? '' : `+-${result.marginPercent.toFixed(1)}%`).padStart(8),
     `${result.gops.toFixed(2)} GOP/s`.padStart(14),
     `best ${result.bestGops.toFixed(2)}`.padStart(12),
   ].join(' ');

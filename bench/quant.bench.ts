@@ -40,12 +40,15 @@ function* variants(): Generator<{ label: string; backend: Backend }> {
   yield { label: 'relaxed-i16', backend: make('relaxed', 'i16') };
 }
 
+/** `count` values in -1..1 that depend on the seed alone. */
 function valuesOf(count: number, seed: number): Float32Array {
+  const values = new Float32Array(count);
   let state = seed;
-  return Float32Array.from({ length: count }, () => {
+  for (let i = 0; i < count; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
+    values[i] = state / 2 ** 31 - 1;
+  }
+  return values;
 }
 
 /** Bits of row `row` of the product by the scalar twin. */

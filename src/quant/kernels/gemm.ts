@@ -16,10 +16,12 @@ export function offsetQb4w(column: number, i: number): number {
   return (i >> 3) * 32 + column * 4 + (i & 3);
 }
 
-/** How one panel's weights are read: value of [column, i], and scale and min of [column, group]. */
-interface PanelReader {
-  weight(panel: number, column: number, i: number): number;
-  term(dot: number, rowSum: number, panel: number, column: number, group: number): number;
+/** How a format's weights are read. */
+interface ColumnReader {
+  /** Fills `weights` [Kp] with the stored integers of output j. */
+  column(weights: Uint8Array, panel: number, column: number): void;
+  /** f32 of one run: its integer dot, the sum of its activations, where its scale lies. */
+  term(dot: number, rowSum: number, scaleAt: number): number;
 }
 
 /** The arithmetic that `GemmKernel` fixes, over any format. */
@@ -28,7 +30,7 @@ function gemm(
   data: Int8Array,
   actScales: Float32Array,
   sums: Int32Array,
-  reader: PanelReader,
+  reader: ColumnReader,
   bias: Float32Array | null,
   residual: Float32Array | null,
   m: number,
@@ -39,20 +41,23 @@ function gemm(
 ): void {
   const run = Math.min(actGroup, weightGroup, kp);
   const actGroups = Math.ceil(kp / actGroup);
+  const weightGroups = Math.ceil(kp / weightGroup);
   const blocks = kp / BLOCK;
-  for (let row = 0; row < m; row++) {
-    for (let j = 0; j < n; j++) {
-      const panel = Math.floor(j / PANEL);
-      const column = j % PANEL;
+  const weights = new Uint8Array(kp);
+  for (let j = 0; j < n; j++) {
+    const panel = Math.floor(j / PANEL);
+    const column = j % PANEL;
+    reader.column(weights, panel, column);
+    for (let row = 0; row < m; row++) {
       let y = 0;
       for (let start = 0; start < kp; start += run) {
         const end = Math.min(kp, start + run);
         let dot = 0;
-        for (let i = start; i < end; i++)
-          dot += data[row * kp + i] * reader.weight(panel, column, i);
+        for (let i = start; i < end; i++) dot += data[row * kp + i] * weights[i];
         let rowSum = 0;
         for (let b = start / BLOCK; b < end / BLOCK; b++) rowSum += sums[row * blocks + b];
-        let t = reader.term(dot, rowSum, panel, column, Math.floor(start / weightGroup));
+        const group = panel * weightGroups + Math.floor(start / weightGroup);
+        let t = reader.term(dot, rowSum, group * PANEL + column);
         if (actGroups > 1) {
           t = fround(t * actScales[row * actGroups + Math.floor(start / actGroup)]);
         }
@@ -84,11 +89,12 @@ export function gemmQd8F32Qc8wRef(
   actGroup: number,
   weightGroup: number,
 ): void {
-  const groups = Math.ceil(kp / weightGroup);
-  const reader: PanelReader = {
-    weight: (panel, column, i) => packed[panel * kp * PANEL + offsetQc8w(column, i)],
-    term: (dot, rowSum, panel, column, group) =>
-      fround(fround(dot - ZERO_POINT * rowSum) * scales[(panel * groups + group) * PANEL + column]),
+  const reader: ColumnReader = {
+    column: (weights, panel, column) => {
+      const base = panel * kp * PANEL;
+      for (let i = 0; i < kp; i++) weights[i] = packed[base + offsetQc8w(column, i)];
+    },
+    term: (dot, rowSum, at) => fround(fround(dot - ZERO_POINT * rowSum) * scales[at]),
   };
   gemm(out, data, actScales, sums, reader, bias, residual, m, n, kp, actGroup, weightGroup);
 }
@@ -111,12 +117,14 @@ export function gemmQd8F32Qb4wRef(
   actGroup: number,
   weightGroup: number,
 ): void {
-  const groups = Math.ceil(kp / weightGroup);
-  const reader: PanelReader = {
-    weight: (panel, column, i) =>
-      (packed[(panel * kp * PANEL) / 2 + offsetQb4w(column, i)] >> (i & 4)) & 15,
-    term: (dot, rowSum, panel, column, group) => {
-      const at = (panel * groups + group) * PANEL + column;
+  const reader: ColumnReader = {
+    column: (weights, panel, column) => {
+      const base = (panel * kp * PANEL) / 2;
+      for (let i = 0; i < kp; i++) {
+        weights[i] = (packed[base + offsetQb4w(column, i)] >> (i & 4)) & 15;
+      }
+    },
+    term: (dot, rowSum, at) => {
       const scaled = fround(fround(dot) * f16ToNumber(scales[at]));
       return fround(scaled + fround(rowSum * f16ToNumber(mins[at])));
     },
