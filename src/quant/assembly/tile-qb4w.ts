@@ -34,6 +34,8 @@ export function tile4Qb4w(
   const nibble = v128.load(scratch, MASK);
   const ones = v128.load(scratch, ONES);
   const grouped = actGroups > 1;
+  let weightsLeft = weightGroup;
+  let actsLeft = actGroup;
   // Rows past the last read sums and scales of row 0: they are computed and not stored.
   const s1 = rows > 1 ? <usize>runs << 2 : 0;
   const s2 = rows > 2 ? s1 << 1 : 0;
@@ -214,33 +216,36 @@ export function tile4Qb4w(
         a31 = i32x4.add(a31, i32x4.dot_i16x8_s(b31, ones));
       }
     }
-    const ws = scales + (<usize>(start / weightGroup) << 6);
     let rowSum = v128.load32_splat(runSum);
-    let t00 = term(a00, rowSum, ws);
-    let t01 = term(a01, rowSum, ws + 16);
+    let t00 = term(a00, rowSum, scales);
+    let t01 = term(a01, rowSum, scales + 16);
     rowSum = v128.load32_splat(runSum + s1);
-    let t10 = term(a10, rowSum, ws);
-    let t11 = term(a11, rowSum, ws + 16);
+    let t10 = term(a10, rowSum, scales);
+    let t11 = term(a11, rowSum, scales + 16);
     rowSum = v128.load32_splat(runSum + s2);
-    let t20 = term(a20, rowSum, ws);
-    let t21 = term(a21, rowSum, ws + 16);
+    let t20 = term(a20, rowSum, scales);
+    let t21 = term(a21, rowSum, scales + 16);
     rowSum = v128.load32_splat(runSum + s3);
-    let t30 = term(a30, rowSum, ws);
-    let t31 = term(a31, rowSum, ws + 16);
+    let t30 = term(a30, rowSum, scales);
+    let t31 = term(a31, rowSum, scales + 16);
     if (grouped) {
-      const as = actScales + (<usize>(start / actGroup) << 2);
-      let s = v128.load32_splat(as);
+      let s = v128.load32_splat(actScales);
       t00 = f32x4.mul(t00, s);
       t01 = f32x4.mul(t01, s);
-      s = v128.load32_splat(as + g1);
+      s = v128.load32_splat(actScales + g1);
       t10 = f32x4.mul(t10, s);
       t11 = f32x4.mul(t11, s);
-      s = v128.load32_splat(as + g2);
+      s = v128.load32_splat(actScales + g2);
       t20 = f32x4.mul(t20, s);
       t21 = f32x4.mul(t21, s);
-      s = v128.load32_splat(as + g3);
+      s = v128.load32_splat(actScales + g3);
       t30 = f32x4.mul(t30, s);
       t31 = f32x4.mul(t31, s);
+      actsLeft -= run;
+      if (!actsLeft) {
+        actsLeft = actGroup;
+        actScales += 4;
+      }
     }
     y00 = f32x4.add(y00, t00);
     y01 = f32x4.add(y01, t01);
@@ -250,6 +255,11 @@ export function tile4Qb4w(
     y21 = f32x4.add(y21, t21);
     y30 = f32x4.add(y30, t30);
     y31 = f32x4.add(y31, t31);
+    weightsLeft -= run;
+    if (!weightsLeft) {
+      weightsLeft = weightGroup;
+      scales += 64;
+    }
     runSum += 4;
   }
   if (!grouped) {
@@ -298,6 +308,8 @@ export function tile1Qb4w(
   const nibble = v128.load(scratch, MASK);
   const ones = v128.load(scratch, ONES);
   const grouped = actGroups > 1;
+  let weightsLeft = weightGroup;
+  let actsLeft = actGroup;
   let y0 = f32x4.splat(0);
   let y1 = y0;
   for (let start = 0; start < kp; start += run) {
@@ -360,17 +372,26 @@ export function tile1Qb4w(
     }
     a0 = i32x4.add(a0, b0);
     a1 = i32x4.add(a1, b1);
-    const ws = scales + (<usize>(start / weightGroup) << 6);
     const rowSum = v128.load32_splat(runSum);
-    let t0 = term(a0, rowSum, ws);
-    let t1 = term(a1, rowSum, ws + 16);
+    let t0 = term(a0, rowSum, scales);
+    let t1 = term(a1, rowSum, scales + 16);
     if (grouped) {
-      const s = v128.load32_splat(actScales + (<usize>(start / actGroup) << 2));
+      const s = v128.load32_splat(actScales);
       t0 = f32x4.mul(t0, s);
       t1 = f32x4.mul(t1, s);
+      actsLeft -= run;
+      if (!actsLeft) {
+        actsLeft = actGroup;
+        actScales += 4;
+      }
     }
     y0 = f32x4.add(y0, t0);
     y1 = f32x4.add(y1, t1);
+    weightsLeft -= run;
+    if (!weightsLeft) {
+      weightsLeft = weightGroup;
+      scales += 64;
+    }
     runSum += 4;
   }
   if (!grouped) {

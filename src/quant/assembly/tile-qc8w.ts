@@ -4,11 +4,6 @@
 import { narrowDot, wideDot } from './dot';
 import { ONES, MASK, storeRow } from './epilogue';
 
-/** f32(dot) * weight scale. */
-function term(dot: v128, scales: usize): v128 {
-  return f32x4.mul(f32x4.convert_i32x4_s(dot), v128.load(scales));
-}
-
 /** Four rows by eight columns; the first `rows` (1..4) are stored. */
 export function tile4Qc8w(
   out: usize,
@@ -33,6 +28,9 @@ export function tile4Qc8w(
   const even = v128.load(scratch, MASK);
   const ones = v128.load(scratch, ONES);
   const grouped = actGroups > 1;
+  const groupedWeights = weightGroup < kp;
+  let weightsLeft = weightGroup;
+  let actsLeft = actGroup;
   // Rows past the last read sums and scales of row 0: they are computed and not stored.
   const s1 = rows > 1 ? <usize>runs << 2 : 0;
   const s2 = rows > 2 ? s1 << 1 : 0;
@@ -129,29 +127,49 @@ export function tile4Qc8w(
         acts += 64;
       }
     }
-    const ws = scales + (<usize>(start / weightGroup) << 5);
-    let t00 = term(a00, ws);
-    let t01 = term(a01, ws + 16);
-    let t10 = term(a10, ws);
-    let t11 = term(a11, ws + 16);
-    let t20 = term(a20, ws);
-    let t21 = term(a21, ws + 16);
-    let t30 = term(a30, ws);
-    let t31 = term(a31, ws + 16);
+    let t00 = f32x4.convert_i32x4_s(a00);
+    let t01 = f32x4.convert_i32x4_s(a01);
+    let t10 = f32x4.convert_i32x4_s(a10);
+    let t11 = f32x4.convert_i32x4_s(a11);
+    let t20 = f32x4.convert_i32x4_s(a20);
+    let t21 = f32x4.convert_i32x4_s(a21);
+    let t30 = f32x4.convert_i32x4_s(a30);
+    let t31 = f32x4.convert_i32x4_s(a31);
+    if (groupedWeights) {
+      const w0 = v128.load(scales);
+      const w1 = v128.load(scales, 16);
+      t00 = f32x4.mul(t00, w0);
+      t01 = f32x4.mul(t01, w1);
+      t10 = f32x4.mul(t10, w0);
+      t11 = f32x4.mul(t11, w1);
+      t20 = f32x4.mul(t20, w0);
+      t21 = f32x4.mul(t21, w1);
+      t30 = f32x4.mul(t30, w0);
+      t31 = f32x4.mul(t31, w1);
+      weightsLeft -= run;
+      if (!weightsLeft) {
+        weightsLeft = weightGroup;
+        scales += 32;
+      }
+    }
     if (grouped) {
-      const as = actScales + (<usize>(start / actGroup) << 2);
-      let s = v128.load32_splat(as);
+      let s = v128.load32_splat(actScales);
       t00 = f32x4.mul(t00, s);
       t01 = f32x4.mul(t01, s);
-      s = v128.load32_splat(as + g1);
+      s = v128.load32_splat(actScales + g1);
       t10 = f32x4.mul(t10, s);
       t11 = f32x4.mul(t11, s);
-      s = v128.load32_splat(as + g2);
+      s = v128.load32_splat(actScales + g2);
       t20 = f32x4.mul(t20, s);
       t21 = f32x4.mul(t21, s);
-      s = v128.load32_splat(as + g3);
+      s = v128.load32_splat(actScales + g3);
       t30 = f32x4.mul(t30, s);
       t31 = f32x4.mul(t31, s);
+      actsLeft -= run;
+      if (!actsLeft) {
+        actsLeft = actGroup;
+        actScales += 4;
+      }
     }
     y00 = f32x4.add(y00, t00);
     y01 = f32x4.add(y01, t01);
@@ -162,6 +180,18 @@ export function tile4Qc8w(
     y30 = f32x4.add(y30, t30);
     y31 = f32x4.add(y31, t31);
     runSum += 4;
+  }
+  if (!groupedWeights) {
+    const w0 = v128.load(scales);
+    const w1 = v128.load(scales, 16);
+    y00 = f32x4.mul(y00, w0);
+    y01 = f32x4.mul(y01, w1);
+    y10 = f32x4.mul(y10, w0);
+    y11 = f32x4.mul(y11, w1);
+    y20 = f32x4.mul(y20, w0);
+    y21 = f32x4.mul(y21, w1);
+    y30 = f32x4.mul(y30, w0);
+    y31 = f32x4.mul(y31, w1);
   }
   if (!grouped) {
     let s = v128.load32_splat(actScales);
@@ -209,6 +239,9 @@ export function tile1Qc8w(
   const even = v128.load(scratch, MASK);
   const ones = v128.load(scratch, ONES);
   const grouped = actGroups > 1;
+  const groupedWeights = weightGroup < kp;
+  let weightsLeft = weightGroup;
+  let actsLeft = actGroup;
   let y0 = f32x4.splat(0);
   let y1 = y0;
   for (let start = 0; start < kp; start += run) {
@@ -277,17 +310,34 @@ export function tile1Qc8w(
     }
     a0 = i32x4.add(i32x4.add(a0, b0), i32x4.add(c0, d0));
     a1 = i32x4.add(i32x4.add(a1, b1), i32x4.add(c1, d1));
-    const ws = scales + (<usize>(start / weightGroup) << 5);
-    let t0 = term(a0, ws);
-    let t1 = term(a1, ws + 16);
+    let t0 = f32x4.convert_i32x4_s(a0);
+    let t1 = f32x4.convert_i32x4_s(a1);
+    if (groupedWeights) {
+      t0 = f32x4.mul(t0, v128.load(scales));
+      t1 = f32x4.mul(t1, v128.load(scales, 16));
+      weightsLeft -= run;
+      if (!weightsLeft) {
+        weightsLeft = weightGroup;
+        scales += 32;
+      }
+    }
     if (grouped) {
-      const s = v128.load32_splat(actScales + (<usize>(start / actGroup) << 2));
+      const s = v128.load32_splat(actScales);
       t0 = f32x4.mul(t0, s);
       t1 = f32x4.mul(t1, s);
+      actsLeft -= run;
+      if (!actsLeft) {
+        actsLeft = actGroup;
+        actScales += 4;
+      }
     }
     y0 = f32x4.add(y0, t0);
     y1 = f32x4.add(y1, t1);
     runSum += 4;
+  }
+  if (!groupedWeights) {
+    y0 = f32x4.mul(y0, v128.load(scales));
+    y1 = f32x4.mul(y1, v128.load(scales, 16));
   }
   if (!grouped) {
     const s = v128.load32_splat(actScales);

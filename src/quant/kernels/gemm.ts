@@ -22,6 +22,8 @@ interface ColumnReader {
   column(weights: Uint8Array, panel: number, column: number): void;
   /** f32 of one run: its integer dot, the sum of its activations, where its scale lies. */
   term(dot: number, rowSum: number, scaleAt: number): number;
+  /** The factor of the whole sum, for the output at `scaleAt`; undefined: none. */
+  factor(scaleAt: number): number | undefined;
 }
 
 /** The arithmetic that `GemmKernel` fixes, over any format. */
@@ -63,6 +65,8 @@ function gemm(
         }
         y = fround(y + t);
       }
+      const factor = reader.factor(panel * weightGroups * PANEL + column);
+      if (factor !== undefined) y = fround(y * factor);
       if (actGroups === 1) y = fround(y * actScales[row]);
       if (bias) y = fround(y + bias[j]);
       if (residual) y = fround(y + residual[row * n + j]);
@@ -89,12 +93,17 @@ export function gemmQd8F32Qc8wRef(
   actGroup: number,
   weightGroup: number,
 ): void {
+  const grouped = weightGroup < kp;
   const reader: ColumnReader = {
     column: (weights, panel, column) => {
       const base = panel * kp * PANEL;
       for (let i = 0; i < kp; i++) weights[i] = packed[base + offsetQc8w(column, i)];
     },
-    term: (dot, rowSum, at) => fround(fround(dot - ZERO_POINT * rowSum) * scales[at]),
+    term: (dot, rowSum, at) => {
+      const t = fround(dot - ZERO_POINT * rowSum);
+      return grouped ? fround(t * scales[at]) : t;
+    },
+    factor: (at) => (grouped ? undefined : scales[at]),
   };
   gemm(out, data, actScales, sums, reader, bias, residual, m, n, kp, actGroup, weightGroup);
 }
@@ -128,6 +137,7 @@ export function gemmQd8F32Qb4wRef(
       const scaled = fround(fround(dot) * f16ToNumber(scales[at]));
       return fround(scaled + fround(rowSum * f16ToNumber(mins[at])));
     },
+    factor: () => undefined,
   };
   gemm(out, data, actScales, sums, reader, bias, residual, m, n, kp, actGroup, weightGroup);
 }

@@ -2,12 +2,14 @@ import type { Handle } from '../../tensor/backend.ts';
 
 /**
  * Integer matmul of rows and a packed matrix. Let u be the stored weight, a the activation, s a run
- * of inputs with one activation scale A and one weight scale (and min) W:
+ * of inputs with one activation scale A and one weight scale W (and min):
  *
- *     qc8w: t_s = f32(sum a (u - 64)) * W.scale
- *     qb4w: t_s = f32(sum a u) * W.scale + f32(sum a) * W.min
- *     y = sum_s (t_s * A_s) + bias + residual            one scale a row: y = (sum_s t_s) * A + ...
+ *     qc8w: t_s = f32(sum a (u - 64)) [* W_s] [* A_s]
+ *     qb4w: t_s = (f32(sum a u) * W_s + f32(sum a) * min_s) [* A_s]
+ *     y = (sum_s t_s) [* W] [* A] [+ bias] [+ residual]
  *
+ * A scale is applied inside the sum where there are several along K, and once behind it where there
+ * is one (a row's A, a qc8w channel's W).
  * Sums over a are exact integers; everything else is f32, each operation rounded, left to right in
  * the order written, so that every implementation gives the same bits.
  */
