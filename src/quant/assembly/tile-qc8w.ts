@@ -1,6 +1,9 @@
 // Tiles of int8 activations times 7-bit weights stored at +64. The order of f32 operations is the
 // twin's (kernels/gemm.ts): results are equal bit for bit. Masks come from memory because V8
 // rebuilds vector constants at every use.
+// Both tiles take: out and residual (0: none) at their first element, `n` floats a row; the tile's rows
+// and columns to store; spread activations, sums and scales of the tile's rows; the panel's weights,
+// scales and bias (0: none); the scratch of epilogue.ts. `run` inputs share both scales.
 import { narrowDot, wideDot } from './dot';
 import { ONES, MASK, storeRow } from './epilogue';
 
