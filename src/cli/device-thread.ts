@@ -6,7 +6,7 @@ import type {
   TapPlan,
   TimedBatch,
 } from '../device/index.ts';
-import type { SamplingOptions, WeightPrecision } from '../model/index.ts';
+import type { ChannelAffine, SamplingOptions, WeightPrecision } from '../model/index.ts';
 import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
@@ -83,11 +83,15 @@ export class DeviceThread implements EncodingEngine {
     return this.rpc.call('usePlan', plan);
   }
 
+  calibrate(samples: readonly Sample[]): Promise<ChannelAffine> {
+    return this.rpc.call('calibrate', samples);
+  }
+
   encode(samples: readonly Sample[]): Promise<TimedBatch> {
     return this.rpc.call('encode', samples);
   }
 
-  /** Puts an adapter beside the backbone under a name. */
+  /** Puts an adapter beside the backbone under a name; encodes as its job did from now on. */
   loadAdapter(name: string, adapter: SavedAdapter): Promise<void> {
     return this.rpc.call('loadAdapter', { name, adapter });
   }

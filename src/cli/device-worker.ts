@@ -69,6 +69,8 @@ serveRpc(parentPort(), {
 
   usePlan: (plan: TapPlan) => loaded().usePlan(plan),
 
+  calibrate: (samples: readonly Sample[]) => loaded().calibrate(samples),
+
   encode(samples: readonly Sample[], { transfer }): TimedBatch {
     const startMs = monotonicMs();
     const batch = loaded().encode(samples);
@@ -77,7 +79,10 @@ serveRpc(parentPort(), {
   },
 
   async loadAdapter({ name, adapter }: { name: string; adapter: SavedAdapter }) {
-    adapters.set(name, await instantiateAdapter(adapter, loaded().backbone.backend));
+    const engine = loaded();
+    const instance = await instantiateAdapter(adapter, engine.backbone.backend);
+    engine.useCalibration(instance.calibration);
+    adapters.set(name, instance);
   },
 
   classify({ name, batch }: { name: string; batch: EncodedBatch }) {

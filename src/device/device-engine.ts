@@ -1,15 +1,18 @@
 import { renderTemplate, type Sample } from '../data/index.ts';
 import {
   type Backbone,
-  decodeTaps,
+  type ChannelAffine,
+  decodeSample,
   type KvCache,
   type LoadedAdapter,
+  layersToSamples,
   type Tokenizer,
   tapTensors,
 } from '../model/index.ts';
 import { encodeActivations } from '../quant/index.ts';
 import { disposeTree, scope, softmax, UsageError } from '../tensor/index.ts';
-import type { TapPlan } from './tap-plan.ts';
+import { calibrate } from './calibration.ts';
+import { shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps } from './tap-pooling.ts';
 
 /** A batch after the backbone: what is sent, and what it took. */
@@ -35,6 +38,7 @@ export class DeviceEngine {
   readonly tokenizer: Tokenizer;
   private plan: TapPlan | undefined;
   private prefix: KvCache | undefined;
+  private calibration: ChannelAffine | undefined;
 
   constructor(backbone: Backbone, tokenizer: Tokenizer) {
     this.backbone = backbone;
@@ -57,6 +61,7 @@ export class DeviceEngine {
     this.prefix?.dispose();
     this.prefix = undefined;
     this.plan = plan;
+    this.calibration = undefined;
     const ids = plan.prefix ? Int32Array.from(this.tokenizer.encode(plan.prefix)) : undefined;
     if (!ids) return { prefixTokens: 0 };
     if (ids.length + plan.maxSeqLength > maxPositionEmbeddings) {
@@ -71,33 +76,42 @@ export class DeviceEngine {
     return { prefixTokens: ids.length };
   }
 
-  /** Runs samples through the backbone and encodes what is sent of them. */
+  /**
+   * Calibrates the codec with a batch of samples; what follows is encoded with it.
+   * @returns what the receiver has to know
+   */
+  calibrate(samples: readonly Sample[]): ChannelAffine {
+    const { pooled } = this.tap(samples);
+    const shape = shapeOfPlan(this.currentPlan(), this.backbone.config.hiddenSize);
+    this.calibration = calibrate(pooled, samples.length, shape);
+    return this.calibration;
+  }
+
+  /** Encodes as an earlier job did. */
+  useCalibration(calibration: ChannelAffine): void {
+    this.calibration = calibration;
+  }
+
+  /**
+   * Runs samples through the backbone and encodes what is sent of them.
+   * @throws UsageError before `calibrate` or `useCalibration`
+   */
   encode(samples: readonly Sample[]): EncodedBatch {
-    const plan = this.currentPlan();
-    let truncated = 0;
-    const rows = samples.map((sample) => {
-      const fitted = this.tokenize(sample, plan);
-      if (fitted.truncated) truncated++;
-      return fitted.ids;
-    });
-    const lengths = rows.map((ids) => ids.length);
-    const ids = new Int32Array(lengths.reduce((sum, n) => sum + n, 0));
-    let at = 0;
-    for (const row of rows) {
-      ids.set(row, at);
-      at += row.length;
-    }
+    const { bits, kinds } = this.currentPlan();
+    const { calibration } = this;
+    if (!calibration) throw new UsageError('device: calibrate comes before encode');
+    const { pooled, tokens, truncated } = this.tap(samples);
     const width = this.backbone.config.hiddenSize;
-    const wanted = new Map(plan.layers.map((layer, index) => [layer, index]));
-    const taps: Uint8Array[] = new Array(plan.layers.length);
-    const last = this.backbone.forward({ ids, lengths, past: this.prefix }, (layer, hidden) => {
-      const index = wanted.get(layer);
-      if (index === undefined) return;
-      const pooled = poolTaps(hidden.toFloat32(), lengths, width, plan.kinds);
-      taps[index] = encodeActivations(pooled, samples.length * plan.kinds.length, width, plan.bits);
+    const block = kinds.length * width;
+    const taps = pooled.map((values, layer) => {
+      const from = layer * block;
+      for (let i = 0; i < values.length; i++) {
+        const channel = from + (i % block);
+        values[i] = (values[i] - calibration.mean[channel]) / calibration.scale[channel];
+      }
+      return encodeActivations(values, samples.length * kinds.length, width, bits);
     });
-    last.dispose();
-    return { taps, samples: samples.length, tokens: ids.length, truncated };
+    return { taps, samples: samples.length, tokens, truncated };
   }
 
   /**
@@ -105,9 +119,12 @@ export class DeviceEngine {
    * device sees what the server saw.
    */
   classify(adapter: LoadedAdapter, batch: EncodedBatch): Probabilities {
-    const { model, params, standardizer } = adapter;
+    const { model, params, standardizer, calibration } = adapter;
     const { shape } = model;
-    const samples = decodeTaps(batch.taps, batch.samples, shape, this.currentPlan().bits);
+    const codec = { bits: this.currentPlan().bits, calibration };
+    const samples = layersToSamples(batch.taps, batch.samples).map((bytes) =>
+      decodeSample(bytes, shape, codec),
+    );
     return scope(() => {
       const taps = tapTensors(samples, shape, standardizer, this.backbone.backend);
       const flat = softmax(model.logits(params, taps)).toFloat32();
@@ -118,6 +135,29 @@ export class DeviceEngine {
   dispose(): void {
     this.prefix?.dispose();
     this.backbone.dispose();
+  }
+
+  /** Pooled taps of every planned layer, `[B*K, D]`. */
+  private tap(samples: readonly Sample[]) {
+    const plan = this.currentPlan();
+    let truncated = 0;
+    const rows = samples.map((sample) => {
+      const fitted = this.tokenize(sample, plan);
+      if (fitted.truncated) truncated++;
+      return fitted.ids;
+    });
+    const lengths = rows.map((ids) => ids.length);
+    const ids = Int32Array.from(rows.flat());
+    const width = this.backbone.config.hiddenSize;
+    const wanted = new Map(plan.layers.map((layer, index) => [layer, index]));
+    const pooled: Float32Array[] = new Array(plan.layers.length);
+    const last = this.backbone.forward({ ids, lengths, past: this.prefix }, (layer, hidden) => {
+      const index = wanted.get(layer);
+      if (index === undefined) return;
+      pooled[index] = poolTaps(hidden.toFloat32(), lengths, width, plan.kinds);
+    });
+    last.dispose();
+    return { pooled, tokens: ids.length, truncated };
   }
 
   private currentPlan(): TapPlan {

@@ -1,4 +1,5 @@
 import type { Sample } from '../data/index.ts';
+import type { ChannelAffine } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
 import { ProtocolError } from '../tensor/index.ts';
@@ -6,6 +7,7 @@ import { parseTraceRecord, type Tracer } from '../trace/index.ts';
 import {
   type Connection,
   type EpochMessage,
+  encodeHalves,
   estimateClockOffset,
   FileReceiver,
   type JobMessage,
@@ -29,6 +31,8 @@ export interface TimedBatch extends EncodedBatch {
 
 /** Whatever turns samples into activations: an engine in this thread or one in another. */
 export interface EncodingEngine {
+  /** Calibrates the codec of all that follows. */
+  calibrate(samples: readonly Sample[]): Promise<ChannelAffine> | ChannelAffine;
   encode(samples: readonly Sample[]): Promise<TimedBatch> | TimedBatch;
 }
 
@@ -119,11 +123,18 @@ export async function runJob(
   afterRows?: () => Promise<void>,
 ): Promise<JobOutcome> {
   const { plan } = job;
+  const first = job.train.slice(0, job.training.batchSize).map((row) => row.sample);
+  const calibration = await engine.calibrate(first);
   await connection.send({
     type: 'job',
     task: { kind: 'classification', classes: plan.labels.length, labels: [...plan.labels] },
     taps: { layers: [...plan.layers], kinds: [...plan.kinds], width: job.width },
-    codec: { bits: plan.bits, groupSize: ACTIVATION_GROUP_SIZE },
+    codec: {
+      bits: plan.bits,
+      groupSize: ACTIVATION_GROUP_SIZE,
+      mean: encodeHalves(calibration.mean),
+      scale: encodeHalves(calibration.scale),
+    },
     training: job.training,
     rows: { train: job.train.length, valid: job.valid.length },
   });

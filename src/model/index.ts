@@ -32,11 +32,13 @@ export {
 } from './side/parallel.ts';
 export { createSideModel, SIDE_NAMES, type SideName, type SideOptions } from './side/registry.ts';
 export type { SideModel, SideShape } from './side/side-model.ts';
+export { type ChannelAffine, TapStatistics } from './side/tap-statistics.ts';
 export {
-  decodeTaps,
+  decodeSample,
+  layersToSamples,
   rmsNormRows,
-  type Standardizer,
-  TapStatistics,
+  sampleBytes,
+  type TapCodec,
   tapTensors,
 } from './side/taps.ts';
 export { type Tokenizer, tokenizerFromGguf } from './tokenizer.ts';

@@ -7,6 +7,7 @@ import { Tracer } from '../trace/index.ts';
 import {
   type BatchMessage,
   type Connection,
+  decodeHalves,
   type JobMessage,
   type JsonObject,
   PROTOCOL_VERSION,
@@ -117,6 +118,7 @@ class Job {
   async run(): Promise<void> {
     const { taps, task, codec, rows } = this.message;
     const { log, cacheLimit, spillDir } = this.options;
+    const channels = taps.layers.length * taps.kinds.length * taps.width;
     await this.thread.start({
       shape: {
         layers: taps.layers.length,
@@ -124,13 +126,22 @@ class Job {
         kinds: taps.kinds.length,
         classes: task.classes,
       },
-      bits: codec.bits,
+      codec: {
+        bits: codec.bits,
+        calibration: {
+          mean: decodeHalves(codec.mean, channels),
+          scale: decodeHalves(codec.scale, channels),
+        },
+      },
       rows,
       options: this.training,
       cacheLimit,
       spillDir,
     });
-    log.info({ session: this.session, rows, taps, codec, training: this.training }, 'job accepted');
+    log.info(
+      { session: this.session, rows, taps, bits: codec.bits, training: this.training },
+      'job accepted',
+    );
     await this.connection.send({ type: 'accept', jobId: 1 });
     const training = this.thread.run((event) => this.onEvent(event));
     training.catch(() => {});

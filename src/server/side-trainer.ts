@@ -3,18 +3,20 @@ import {
   type AdamWState,
   adamwInit,
   adamwStep,
+  type ChannelAffine,
   createSideModel,
+  decodeSample,
   encodeAdapterWeights,
   exportParams,
-  rmsNormRows,
+  layersToSamples,
   type SideModel,
   type SideShape,
-  type Standardizer,
+  sampleBytes,
+  type TapCodec,
   TapStatistics,
   tapTensors,
   warmupCosine,
 } from '../model/index.ts';
-import { type ActivationBits, decodeActivations, encodedLength } from '../quant/index.ts';
 import {
   argmax,
   type Backend,
@@ -45,7 +47,7 @@ export interface ReceivedBatch {
 /** What a job fixes before its first row. */
 export interface TrainingJob {
   readonly shape: SideShape;
-  readonly bits: ActivationBits;
+  readonly codec: TapCodec;
   /** Rows to come. */
   readonly rows: Readonly<Record<Split, number>>;
   readonly options: TrainingOptions;
@@ -107,14 +109,13 @@ export class SideTrainer {
   private readonly caches: Record<Split, ActivationCache>;
   private readonly received: Record<Split, Row[]> = { train: [], valid: [] };
   private readonly batches: Row[][] = [];
-  private standardizer: Standardizer | undefined;
+  private standardizer: ChannelAffine | undefined;
 
   constructor(job: TrainingJob, backend: Backend) {
     this.job = job;
     this.backend = backend;
     this.statistics = new TapStatistics(job.shape);
-    const { layers, kinds, width } = job.shape;
-    const recordBytes = encodedLength(layers * kinds, width, job.bits);
+    const recordBytes = sampleBytes(job.shape, job.codec.bits);
     const { spillDir } = job;
     const cache = (memoryLimit: number) =>
       new ActivationCache({ recordBytes, memoryLimit, spillDir });
@@ -131,15 +132,9 @@ export class SideTrainer {
 
   /** Stores a batch. @throws FormatError when its size is not what the job said */
   receive(batch: ReceivedBatch): void {
-    const { kinds, width } = this.job.shape;
-    const sampleBytes = encodedLength(kinds, width, this.job.bits);
-    const cache = this.caches[batch.split];
-    const record = new Uint8Array(cache.recordBytes);
+    const records = layersToSamples(batch.taps, batch.rows.length);
     const rows = batch.rows.map((id, b) => {
-      batch.taps.forEach((bytes, layer) => {
-        record.set(bytes.subarray(b * sampleBytes, (b + 1) * sampleBytes), layer * sampleBytes);
-      });
-      cache.put(id, record);
+      this.caches[batch.split].put(id, records[b]);
       return { id, label: batch.labels[b] };
     });
     this.received[batch.split].push(...rows);
@@ -204,7 +199,11 @@ export class SideTrainer {
           validAccuracy: valid.accuracy,
         };
         if (!best || isBetter(valid, best)) {
-          const weights = { params: exportParams(params), standardizer: this.standardizer };
+          const weights = {
+            params: exportParams(params),
+            standardizer: this.standardizer,
+            calibration: this.job.codec.calibration,
+          };
           best = {
             name: model.name,
             bestEpoch: epoch,
@@ -296,9 +295,7 @@ export class SideTrainer {
 
   /** A row's taps, decoded and RMS-normed: `[L, K, D]`. */
   private sample(split: Split, row: number): Float32Array {
-    const { layers, kinds, width } = this.job.shape;
-    const record = this.caches[split].get(row);
-    return rmsNormRows(decodeActivations(record, layers * kinds, width, this.job.bits), width);
+    return decodeSample(this.caches[split].get(row), this.job.shape, this.job.codec);
   }
 }
 

@@ -6,6 +6,7 @@ export type { ConnectionOptions } from './connection-options.ts';
 export * from './files.ts';
 export * from './flow.ts';
 export * from './frames.ts';
+export * from './halves.ts';
 export type { ClockSample } from './heartbeat.ts';
 export * from './messages.ts';
 export * from './payloads.ts';

@@ -65,7 +65,13 @@ export const jobSchema = z.object({
     kinds: z.array(name).min(1).max(255).refine(distinct, 'kinds must be distinct'),
     width: positive,
   }),
-  codec: z.object({ bits, groupSize: z.literal(ACTIVATION_GROUP_SIZE) }),
+  codec: z.object({
+    bits,
+    groupSize: z.literal(ACTIVATION_GROUP_SIZE),
+    /** Per layer, kind and channel: value = mean + scale * decoded; f16 LE in base64. */
+    mean: z.base64(),
+    scale: z.base64(),
+  }),
   training: z
     .object({
       epochs: positive,

@@ -33,7 +33,7 @@ export const JOB: JobMessage = {
   type: 'job',
   task: { kind: 'classification', classes: 2, labels: ['good', 'bad'] },
   taps: { layers: [2, 4], kinds: ['last', 'mean'], width: 64 },
-  codec: { bits: 4, groupSize: 64 },
+  codec: { bits: 4, groupSize: 64, mean: btoa('\0'.repeat(512)), scale: btoa('\0'.repeat(512)) },
   training: { epochs: 2, batchSize: 8, learningRate: 1e-3, seed: 1, side: 'parallel', extra: [1] },
   rows: { train: 8, valid: 0 },
 };

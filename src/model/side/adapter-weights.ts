@@ -12,16 +12,20 @@ import {
 } from '../../tensor/index.ts';
 import { encodeSafetensors, type NamedValues, openSafetensors } from '../weights/safetensors.ts';
 import type { SideModel } from './side-model.ts';
-import type { Standardizer } from './taps.ts';
+import type { ChannelAffine } from './tap-statistics.ts';
 
-/** What training leaves behind: parameters as plain numbers by path, and how taps were standardised. */
+/** What training leaves behind, as plain numbers. */
 export interface AdapterWeights {
+  /** By path. */
   readonly params: ReadonlyMap<string, NamedValues>;
-  readonly standardizer: Standardizer;
+  /** How decoded taps are standardised. */
+  readonly standardizer: ChannelAffine;
+  /** How the codec was calibrated. */
+  readonly calibration: ChannelAffine;
 }
 
-const MEAN = 'standardizer.mean';
-const SCALE = 'standardizer.scale';
+/** Names of the per-channel tensors `[L, K, D]` beside the parameters. */
+const CHANNELS = ['standardizer', 'calibration'] as const;
 
 /** Reads a parameter tree back from its backend. */
 export function exportParams(params: Tree): Map<string, NamedValues> {
@@ -36,11 +40,12 @@ export function exportParams(params: Tree): Map<string, NamedValues> {
 /** The bytes of `adapter_model.safetensors`. */
 export function encodeAdapterWeights(weights: AdapterWeights, model: SideModel): Uint8Array {
   const { layers, kinds, width } = model.shape;
-  const { mean, scale } = weights.standardizer;
   const shape = [layers, kinds, width];
   const tensors = new Map(weights.params);
-  tensors.set(MEAN, { shape, values: mean });
-  tensors.set(SCALE, { shape, values: scale });
+  for (const name of CHANNELS) {
+    tensors.set(`${name}.mean`, { shape, values: weights[name].mean });
+    tensors.set(`${name}.scale`, { shape, values: weights[name].scale });
+  }
   return encodeSafetensors(tensors, { format: 'mobillm-side', side: model.name });
 }
 
@@ -48,7 +53,8 @@ export function encodeAdapterWeights(weights: AdapterWeights, model: SideModel):
 export interface LoadedAdapter {
   readonly model: SideModel;
   readonly params: Tree;
-  readonly standardizer: Standardizer;
+  readonly standardizer: ChannelAffine;
+  readonly calibration: ChannelAffine;
 }
 
 /**
@@ -66,8 +72,10 @@ export async function loadAdapterWeights(
   const expected = new Map<string, readonly number[]>(
     [...flatten(skeleton)].map(([path, leaf]) => [path, leaf.shape]),
   );
-  expected.set(MEAN, [layers, kinds, width]);
-  expected.set(SCALE, [layers, kinds, width]);
+  for (const name of CHANNELS) {
+    expected.set(`${name}.mean`, [layers, kinds, width]);
+    expected.set(`${name}.scale`, [layers, kinds, width]);
+  }
   for (const name of file.tensors.keys()) {
     if (!expected.has(name)) {
       throw new FormatError(
@@ -93,12 +101,14 @@ export async function loadAdapterWeights(
     leaf.dispose();
     return keep(loaded);
   });
+  const channels = (name: (typeof CHANNELS)[number]): ChannelAffine => ({
+    mean: values.get(`${name}.mean`) as Float32Array,
+    scale: values.get(`${name}.scale`) as Float32Array,
+  });
   return {
     model,
     params,
-    standardizer: {
-      mean: values.get(MEAN) as Float32Array,
-      scale: values.get(SCALE) as Float32Array,
-    },
+    standardizer: channels('standardizer'),
+    calibration: channels('calibration'),
   };
 }

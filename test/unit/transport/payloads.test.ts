@@ -136,7 +136,7 @@ test('wrong fields are named', () => {
     [{ ...HELLO, model: { ...HELLO.model, fingerprint: 'AB' } }, /HELLO: model.fingerprint/],
     [{ ...JOB, task: { ...JOB.task, classes: 3 } }, /JOB: task: labels must be as many/],
     [{ ...JOB, taps: { ...JOB.taps, layers: [2, 2] } }, /layers must be distinct/],
-    [{ ...JOB, codec: { bits: 5 as 4, groupSize: 64 } }, /JOB: codec.bits/],
+    [{ ...JOB, codec: { ...JOB.codec, bits: 5 as 4 } }, /JOB: codec.bits/],
     [{ ...JOB, training: { ...JOB.training, learningRate: 0 } }, /learningRate/],
     [{ ...BATCH, labels: [1, 2] }, /BATCH: body: labels/],
     [{ ...BATCH, rows: [-1] }, /rows.0/],
