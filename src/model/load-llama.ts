@@ -6,6 +6,9 @@ import type { LinearWeight } from './nn/linear.ts';
 import type { GgufFile } from './weights/gguf.ts';
 import type { StoredMatrix, WeightSource } from './weights/weight-source.ts';
 
+/** Inputs whose int8 weights share a scale; of the same width as the groups of activations. */
+const INT8_GROUP = 128;
+
 /** Weights that share a scale when a matrix that is not 4-bit in its file is packed to 4 bits. */
 const INT4_GROUP = 32;
 
@@ -71,13 +74,15 @@ export function llamaConfigFromGguf(file: GgufFile): LlamaConfig {
 function pack(matrix: StoredMatrix, precision: WeightPrecision, backend: Backend): LinearWeight {
   const { rows, columns } = matrix;
   if (precision === 'f32') return keep(tensor(matrix.toFloat32(), [rows, columns], { backend }));
-  if (precision === 'int8') return packQc8w(matrix.toFloat32(), rows, columns, { backend });
+  if (precision === 'int8')
+    return packQc8w(matrix.toFloat32(), rows, columns, { groupSize: INT8_GROUP, backend });
   if (matrix.type === 'Q4_1' || matrix.type === 'Q4_0') {
     const type = matrix.type === 'Q4_1' ? 'q4_1' : 'q4_0';
     return packQ41Blocks(matrix.bytes, rows, columns, { type, backend });
   }
   // What the file holds in more than 4 bits (embeddings, mostly) it holds so for a reason.
-  if (matrix.type === 'Q8_0') return packQc8w(matrix.toFloat32(), rows, columns, { backend });
+  if (matrix.type === 'Q8_0')
+    return packQc8w(matrix.toFloat32(), rows, columns, { groupSize: INT8_GROUP, backend });
   return packQb4w(matrix.toFloat32(), rows, columns, { groupSize: INT4_GROUP, backend });
 }
 
