@@ -1,5 +1,5 @@
 import { UsageError } from '../tensor/errors.ts';
-import { seededDraws, shuffle } from './seeded-order.ts';
+import { random } from '../tensor/random.ts';
 
 /** How an epoch is cut into batches. */
 export interface BatchOptions {
@@ -37,11 +37,8 @@ export function epochBatches(options: BatchOptions): number[][] {
   if (lengths !== undefined && lengths.length !== count) {
     throw new UsageError(`batches: ${lengths.length} lengths for ${count} rows`);
   }
-  const draw = seededDraws(seed, epoch);
-  const order = shuffle(
-    Array.from({ length: count }, (_, i) => i),
-    draw,
-  );
+  const rng = random(seed).fork('batches').fork(epoch);
+  const order = rng.shuffle(Array.from({ length: count }, (_, i) => i));
   const batches: number[][] = [];
   const step = lengths === undefined ? batchSize : batchSize * window;
   for (let start = 0; start < count; start += step) {
@@ -53,7 +50,7 @@ export function epochBatches(options: BatchOptions): number[][] {
     rows.sort((a, b) => lengths[a] - lengths[b]);
     const cut: number[][] = [];
     for (let i = 0; i < rows.length; i += batchSize) cut.push(rows.slice(i, i + batchSize));
-    batches.push(...shuffle(cut, draw));
+    batches.push(...rng.shuffle(cut));
   }
   return batches;
 }

@@ -1,5 +1,5 @@
+import { random } from '../tensor/random.ts';
 import type { Sample } from './jsonl.ts';
-import { seededDraws, shuffle } from './seeded-order.ts';
 
 /** A class's examples are drawn from this part of its rows, the shortest ones. */
 const SHORT_PART = 0.25;
@@ -17,7 +17,7 @@ export function chooseShots<T extends Sample>(
   count: number,
   seed: number,
 ): T[] {
-  const draw = seededDraws(seed, 0x5407);
+  const rng = random(seed).fork('shots');
   const groups = new Map<string, T[]>();
   for (const row of rows) {
     const group = groups.get(row.label);
@@ -31,11 +31,11 @@ export function chooseShots<T extends Sample>(
   const queues = names.map((name) => {
     const sorted = (groups.get(name) as T[]).toSorted((a, b) => length(a) - length(b));
     const pool = Math.max(Math.ceil(sorted.length * SHORT_PART), turns);
-    return [...shuffle(sorted.slice(0, pool), draw), ...sorted.slice(pool)];
+    return [...rng.shuffle(sorted.slice(0, pool)), ...sorted.slice(pool)];
   });
   const chosen: T[] = [];
   for (let turn = 0; chosen.length < Math.min(count, rows.length); turn++) {
-    for (const queue of shuffle([...queues], draw)) {
+    for (const queue of rng.shuffle([...queues])) {
       const row = queue[turn];
       if (row !== undefined && chosen.length < count) chosen.push(row);
     }

@@ -1,5 +1,5 @@
 import { UsageError } from '../tensor/errors.ts';
-import { seededDraws, shuffle } from './seeded-order.ts';
+import { random } from '../tensor/random.ts';
 
 /** Indices of rows, each part in ascending order; together every row once. */
 export interface SplitIndices {
@@ -35,11 +35,11 @@ export function stratifiedSplit(
   if (!(fraction > 0 && fraction < 1)) {
     throw new UsageError(`split: fraction is ${fraction}, it must lie between 0 and 1`);
   }
-  const draw = seededDraws(seed, 0x5eed);
+  const rng = random(seed).fork('split');
   const valid = new Set<number>();
   for (const group of byLabel(labels).values()) {
     const count = Math.min(Math.max(Math.round(group.length * fraction), 1), group.length - 1);
-    for (const row of shuffle(group, draw).slice(0, count)) valid.add(row);
+    for (const row of rng.shuffle(group).slice(0, count)) valid.add(row);
   }
   const parts: SplitIndices = { train: [], valid: [] };
   labels.forEach((_, row) => {
