@@ -5,7 +5,6 @@
  */
 /** The clock that all spans are in. */
 export { monotonicMs as clockMs } from '../platform/clock.ts';
-export { type ClockSample, clockOffsetMs } from './clock-offset.ts';
 export { covered, hiddenShare, type Interval, intersection, overlap, union } from './intervals.ts';
 export {
   parseTraceRecord,

@@ -92,7 +92,7 @@ export class Tracer {
 
   /**
    * Takes in another process's record; `aheadMs` is how far its clock is ahead of this one's
-   * (`clockOffsetMs`). A second record of the same process adds to the first.
+   * (`estimateClockOffset` of transport/). A second record of the same process adds to the first.
    */
   merge(record: TraceRecord, aheadMs = 0): void {
     this.others.push({

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FormatError } from '../../../src/tensor/errors.ts';
-import { clockOffsetMs } from '../../../src/trace/clock-offset.ts';
 import { hiddenShare } from '../../../src/trace/intervals.ts';
 import { parseTraceRecord, Tracer } from '../../../src/trace/tracer.ts';
 
@@ -16,15 +15,6 @@ interface Event {
 }
 
 const eventsOf = (tracer: Tracer): Event[] => JSON.parse(tracer.toJson()).traceEvents;
-
-test('clock offset comes from the sample that travelled least', () => {
-  const samples = [
-    { sentMs: 0, remoteMs: 1090, receivedMs: 100 },
-    { sentMs: 200, remoteMs: 1202, receivedMs: 204 },
-  ];
-  assert.equal(clockOffsetMs(samples), 1000);
-  assert.equal(clockOffsetMs([]), 0);
-});
 
 test('complete events in whole microseconds, with names for processes and rows', () => {
   const tracer = new Tracer('device');
