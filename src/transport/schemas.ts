@@ -59,8 +59,8 @@ export const jobSchema = z.object({
     })
     .refine((task) => task.labels.length === task.classes, 'labels must be as many as classes'),
   taps: z.object({
-    /** Backbone layers, 1..L, whose output is sent, in the order of the side network. */
-    layers: z.array(positive).min(1).max(10_000).refine(distinct, 'layers must be distinct'),
+    /** Backbone layers whose output is sent, 1..L, 0 the embedding, in the side network's order. */
+    layers: z.array(count).min(1).max(10_000).refine(distinct, 'layers must be distinct'),
     /** What is sent of a layer: 'last' token, 'mean' over tokens. */
     kinds: z.array(name).min(1).max(255).refine(distinct, 'kinds must be distinct'),
     width: positive,
@@ -68,7 +68,7 @@ export const jobSchema = z.object({
   codec: z.object({
     bits,
     groupSize: z.literal(ACTIVATION_GROUP_SIZE),
-    /** Per layer, kind and channel: value = mean + scale * decoded; f16 LE in base64. */
+    /** Per layer, kind and channel [L,C,D]: value = mean + scale * decoded; f16 LE in base64. */
     mean: z.base64(),
     scale: z.base64(),
   }),
@@ -77,8 +77,6 @@ export const jobSchema = z.object({
       epochs: positive,
       batchSize: positive,
       learningRate: z.number().positive(),
-      /** Steps, or a share of all steps where below 1. */
-      warmup: z.number().min(0).optional(),
       weightDecay: z.number().min(0).optional(),
       rank: positive.optional(),
       seed: count,
@@ -145,7 +143,7 @@ export const errorSchema = z.object({
   message: z.string().max(4000),
 });
 
-/** TRACE: events in Chrome's trace format. */
+/** TRACE: what the server did and when, spans as trace/ records them; the device checks them. */
 export const traceSchema = z.object({ events: z.array(jsonObject).max(100_000) });
 
 /** CANCEL: the device gives the job up. */

@@ -9,6 +9,7 @@ import {
   FRAME_HEADER_BYTES,
   MESSAGE_TYPES,
   type Message,
+  memoryChannelPair,
   parseMessage,
 } from '../../../src/transport/index.ts';
 import {
@@ -334,8 +335,19 @@ test('silence ends the connection; signs of life keep it', async () => {
 });
 
 test('messages that nobody reads are bounded', async () => {
-  const { device, server } = connectionPair({ maxQueuedBytes: 500 });
+  const stepBytes = frameOf(STEP, 0).length;
+  const [deviceEnd, serverEnd] = memoryChannelPair();
+  // The bound holds for the end that does not read: the server's own must take a JOB whole.
+  const device = new Connection(deviceEnd, { role: 'device', maxQueuedBytes: 3 * stepBytes });
+  const server = new Connection(serverEnd, { role: 'server' });
   await toRunning(device, server);
-  for (let i = 0; i < 10; i++) await server.send(STEP).catch(() => {});
+  for (let i = 0; i < 3; i++) await server.send(STEP);
+  await sleep(1);
+  assert.deepEqual([device.queued, device.error], [3, undefined]);
+  assert.equal((await device.receive())?.type, 'step');
+  await server.send(STEP);
+  await sleep(1);
+  assert.deepEqual([device.queued, device.error], [3, undefined]);
+  await server.send(STEP);
   assert.equal((await device.closed)?.code, 'E_OVERLOAD');
 });

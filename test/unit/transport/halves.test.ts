@@ -11,5 +11,8 @@ test('halves travel as little-endian f16 in base64', () => {
 test('halves of the wrong number or not finite are refused', () => {
   const refused = { code: 'E_MESSAGE_FORMAT' };
   assert.throws(() => decodeHalves('ADwAwA==', 3), refused);
-  assert.throws(() => decodeHalves(encodeHalves(Float32Array.of(Number.POSITIVE_INFINITY)), 1), refused);
+  assert.throws(
+    () => decodeHalves(encodeHalves(Float32Array.of(Number.POSITIVE_INFINITY)), 1),
+    refused,
+  );
 });

@@ -7,8 +7,11 @@ import {
   encodeActivations,
   encodedLength,
 } from '../../../src/quant/codec.ts';
+import { trainingOptionsSchema } from '../../../src/server/training-options.ts';
 import {
   DEFAULT_MAX_PAYLOAD,
+  decodeHalves,
+  encodeHalves,
   FrameDecoder,
   MESSAGE_SENDERS,
   MESSAGE_TYPES,
@@ -56,6 +59,47 @@ test('the worked example of the codec', () => {
       (decoded as string).split(', ').map(Number),
     );
   }
+});
+
+test('the worked example of the calibration', () => {
+  const rows = table('### Calibration', 'what');
+  const cell = (name: string, nth = 0) => {
+    const found = rows.filter(([first]) => first === name)[nth] as string[];
+    return (found[1] as string).replaceAll('`', '');
+  };
+  const numbers = (name: string) => Float32Array.from(cell(name).split(', '), Number);
+  const [mean, scale, x] = [numbers('mean'), numbers('scale'), numbers('x of a sample')];
+  for (const [nth, values] of [mean, scale].entries()) {
+    assert.equal(encodeHalves(values), cell('in JOB', nth));
+    assert.deepEqual(
+      new Uint8Array(Buffer.from(cell('in JOB', nth), 'base64')),
+      bytesOf(cell('its bytes', nth)),
+    );
+    assert.deepEqual(decodeHalves(cell('in JOB', nth), 6), values);
+  }
+  const coded = x.map((value, i) => (value - mean[i]) / scale[i]);
+  assert.deepEqual(coded, numbers('(x - mean) / scale'));
+  const bytes = encodeActivations(coded, 2, 3, 4);
+  assert.deepEqual(bytes, bytesOf(cell('its two rows at 4 bits')));
+  const decoded = decodeActivations(bytes, 2, 3, 4);
+  assert.deepEqual(decoded, numbers('decoded'));
+  assert.deepEqual(
+    decoded.map((value, i) => mean[i] + scale[i] * value),
+    numbers('value'),
+  );
+  const plain = decodeActivations(encodeActivations(x, 2, 3, 4), 2, 3, 4);
+  assert.ok(DOC.includes(`the same four bits give ${[...plain].join(', ')}.`));
+});
+
+test("the keys of JOB's training", () => {
+  const [, keys] = /training: \{([^}]*)\}/.exec(DOC) as RegExpExecArray;
+  assert.deepEqual(
+    (keys as string)
+      .replaceAll(': [string]', '')
+      .split(',')
+      .map((key) => key.trim()),
+    Object.keys(trainingOptionsSchema.shape),
+  );
 });
 
 test('the bytes of a row', () => {
