@@ -36,8 +36,9 @@ export function sampleToken(
   if (topK > 0) order.length = Math.min(order.length, topK);
   const weights = order.map((i) => Math.exp((logits[i] - logits[best]) / temperature));
   const total = weights.reduce((sum, w) => sum + w, 0);
-  let kept = 0;
-  let mass = 0;
+  // The likeliest stays whatever p is: 0, or so small that it rounds to nothing.
+  let kept = 1;
+  let mass = weights[0];
   while (kept < order.length && mass < topP * total) mass += weights[kept++];
   let left = random.uniform() * mass;
   for (let i = 0; i < kept; i++) {

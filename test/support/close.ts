@@ -23,3 +23,15 @@ export function assertClose(
   const error = relativeError(actual, expected);
   assert.ok(error <= tolerance, `${what}: off by ${error} of the largest, allowed ${tolerance}`);
 }
+
+/** Root mean square of the difference, in units of the expected values' own. */
+export function rmsError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.equal(actual.length, expected.length);
+  let error = 0;
+  let scale = 0;
+  for (let i = 0; i < expected.length; i++) {
+    error += (actual[i] - expected[i]) ** 2;
+    scale += expected[i] ** 2;
+  }
+  return Math.sqrt(error / scale);
+}
