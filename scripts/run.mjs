@@ -15,6 +15,7 @@ const VERBS = {
   demo: (rest) => [CLI, 'demo', ...rest],
   mobillm: (rest) => [CLI, ...rest],
   bench: (rest) => ['bench/run.ts', ...rest],
+  learning: (rest) => ['bench/learning.ts', ...rest],
   test: (rest) => [
     '--test',
     '--test-reporter=spec',

@@ -1,21 +1,12 @@
 /** Entry of the device's compute thread: owns the backend, the backbone and the adapters. */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Sample } from '../data/index.ts';
-import { DeviceEngine, type EncodedBatch, type TapPlan, type TimedBatch } from '../device/index.ts';
-import {
-  generate,
-  ggufWeightSource,
-  type LoadedAdapter,
-  llamaConfigFromGguf,
-  loadLlama,
-  openGguf,
-  randomWeightSource,
-  tokenizerFromGguf,
-} from '../model/index.ts';
+import type { DeviceEngine, EncodedBatch, TapPlan, TimedBatch } from '../device/index.ts';
+import { generate, type LoadedAdapter } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
-import { fileByteSource, parentPort, sha256File } from '../platform/node.ts';
+import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
-import { cpuBackend, random, setBackend, wasmBackend } from '../tensor/index.ts';
+import { random } from '../tensor/index.ts';
 import { instantiateAdapter, type SavedAdapter } from './adapter-folder.ts';
 import type {
   DeviceInfo,
@@ -23,6 +14,7 @@ import type {
   GenerateRequest,
   LoadModelOptions,
 } from './device-thread.ts';
+import { loadEngine } from './load-engine.ts';
 
 let engine: DeviceEngine | undefined;
 const adapters = new Map<string, LoadedAdapter>();
@@ -34,37 +26,21 @@ function loaded(): DeviceEngine {
 
 serveRpc(parentPort(), {
   async load(options: LoadModelOptions, { emit }): Promise<DeviceInfo> {
-    const backend = options.backend === 'cpu' ? cpuBackend() : wasmBackend();
-    setBackend(backend);
-    const source = await fileByteSource(options.path);
-    try {
-      const file = await openGguf(source);
-      const config = llamaConfigFromGguf(file);
-      const { randomSeed } = options;
-      const weights =
-        randomSeed === undefined
-          ? ggufWeightSource(file, await sha256File(options.path), config.headDim)
-          : randomWeightSource(randomSeed);
-      const tokenizer = tokenizerFromGguf(file.metadata);
-      const backbone = await loadLlama(config, weights, options.weights, backend, (done, total) =>
-        emit(done / total),
-      );
-      engine = new DeviceEngine(backbone, tokenizer);
-      return {
-        fingerprint: weights.fingerprint,
-        architecture: config.modelType,
-        hiddenSize: config.hiddenSize,
-        layers: config.numHiddenLayers,
-        randomSeed,
-        contextLength: config.maxPositionEmbeddings,
-        backend: backend.description,
-        kernels: backbone.kernels,
-        weights: backbone.precision,
-        weightBytes: backbone.weightBytes,
-      };
-    } finally {
-      await source.close();
-    }
+    const { engine: made, config, fingerprint } = await loadEngine(options, emit);
+    engine = made;
+    const { backbone } = made;
+    return {
+      fingerprint,
+      architecture: config.modelType,
+      hiddenSize: config.hiddenSize,
+      layers: config.numHiddenLayers,
+      randomSeed: options.randomSeed,
+      contextLength: config.maxPositionEmbeddings,
+      backend: backbone.backend.description,
+      kernels: backbone.kernels,
+      weights: backbone.precision,
+      weightBytes: backbone.weightBytes,
+    };
   },
 
   usePlan: (plan: TapPlan) => loaded().usePlan(plan),

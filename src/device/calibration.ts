@@ -2,8 +2,10 @@ import {
   type ChannelAffine,
   layersToSamples,
   type SideShape,
+  type TapCodec,
   TapStatistics,
 } from '../model/index.ts';
+import { encodeActivations } from '../quant/index.ts';
 import { f16ToNumber, numberToF16 } from '../tensor/index.ts';
 
 /**
@@ -20,4 +22,25 @@ export function calibrate(
   const { mean, scale } = statistics.deviation();
   const round = (x: number) => f16ToNumber(numberToF16(x));
   return { mean: mean.map(round), scale: scale.map(round) };
+}
+
+/**
+ * The codec's bytes of pooled taps (per layer `[B*K, D]`): code = (value - mean) / scale, per
+ * channel, in `bits`. Overwrites `pooled`.
+ */
+export function encodePooled(
+  pooled: readonly Float32Array[],
+  samples: number,
+  shape: SideShape,
+  codec: TapCodec,
+): Uint8Array[] {
+  const { mean, scale } = codec.calibration;
+  const block = shape.kinds * shape.width;
+  return pooled.map((values, layer) => {
+    for (let i = 0; i < values.length; i++) {
+      const channel = layer * block + (i % block);
+      values[i] = (values[i] - mean[channel]) / scale[channel];
+    }
+    return encodeActivations(values, samples * shape.kinds, shape.width, codec.bits);
+  });
 }

@@ -6,25 +6,31 @@ import {
   type KvCache,
   type LoadedAdapter,
   layersToSamples,
+  type SideShape,
   type Tokenizer,
   tapTensors,
 } from '../model/index.ts';
-import { encodeActivations } from '../quant/index.ts';
 import { disposeTree, scope, softmax, UsageError } from '../tensor/index.ts';
-import { calibrate } from './calibration.ts';
+import { calibrate, encodePooled } from './calibration.ts';
 import { shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps } from './tap-pooling.ts';
 
-/** A batch after the backbone: what is sent, and what it took. */
-export interface EncodedBatch {
-  /** Per tapped layer, the codec's bytes of `[B*K, D]`. */
-  readonly taps: Uint8Array[];
+/** What came of a batch, whatever form its taps have. */
+interface Batch<Taps> {
+  /** Per tapped layer. */
+  readonly taps: Taps[];
   readonly samples: number;
   /** Tokens run through the backbone. */
   readonly tokens: number;
   /** Samples cut to the longest allowed. */
   readonly truncated: number;
 }
+
+/** A batch after the backbone: pooled taps `[B*K, D]` a layer. */
+export type PooledBatch = Batch<Float32Array>;
+
+/** A batch as it is sent: the codec's bytes of `[B*K, D]` a layer. */
+export type EncodedBatch = Batch<Uint8Array>;
 
 /** Probabilities of every class for every sample, `[B][C]`. */
 export type Probabilities = readonly Float32Array[];
@@ -81,9 +87,8 @@ export class DeviceEngine {
    * @returns what the receiver has to know
    */
   calibrate(samples: readonly Sample[]): ChannelAffine {
-    const { pooled } = this.tap(samples);
-    const shape = shapeOfPlan(this.currentPlan(), this.backbone.config.hiddenSize);
-    this.calibration = calibrate(pooled, samples.length, shape);
+    const { taps } = this.pool(samples);
+    this.calibration = calibrate(taps, samples.length, this.shape);
     return this.calibration;
   }
 
@@ -97,21 +102,34 @@ export class DeviceEngine {
    * @throws UsageError before `calibrate` or `useCalibration`
    */
   encode(samples: readonly Sample[]): EncodedBatch {
-    const { bits, kinds } = this.currentPlan();
-    const { calibration } = this;
+    const { bits } = this.currentPlan();
+    const { calibration, shape } = this;
     if (!calibration) throw new UsageError('device: calibrate comes before encode');
-    const { pooled, tokens, truncated } = this.tap(samples);
-    const width = this.backbone.config.hiddenSize;
-    const block = kinds.length * width;
-    const taps = pooled.map((values, layer) => {
-      const from = layer * block;
-      for (let i = 0; i < values.length; i++) {
-        const channel = from + (i % block);
-        values[i] = (values[i] - calibration.mean[channel]) / calibration.scale[channel];
-      }
-      return encodeActivations(values, samples.length * kinds.length, width, bits);
+    const { taps, ...rest } = this.pool(samples);
+    return { ...rest, taps: encodePooled(taps, samples.length, shape, { bits, calibration }) };
+  }
+
+  /** Runs samples through the backbone; per planned layer the pooled taps `[B*K, D]`. */
+  pool(samples: readonly Sample[]): PooledBatch {
+    const plan = this.currentPlan();
+    let truncated = 0;
+    const rows = samples.map((sample) => {
+      const fitted = this.tokenize(sample, plan);
+      if (fitted.truncated) truncated++;
+      return fitted.ids;
     });
-    return { taps, samples: samples.length, tokens, truncated };
+    const lengths = rows.map((ids) => ids.length);
+    const ids = Int32Array.from(rows.flat());
+    const width = this.backbone.config.hiddenSize;
+    const wanted = new Map(plan.layers.map((layer, index) => [layer, index]));
+    const taps: Float32Array[] = new Array(plan.layers.length);
+    const last = this.backbone.forward({ ids, lengths, past: this.prefix }, (layer, hidden) => {
+      const index = wanted.get(layer);
+      if (index === undefined) return;
+      taps[index] = poolTaps(hidden.toFloat32(), lengths, width, plan.kinds);
+    });
+    last.dispose();
+    return { taps, samples: samples.length, tokens: ids.length, truncated };
   }
 
   /**
@@ -137,27 +155,8 @@ export class DeviceEngine {
     this.backbone.dispose();
   }
 
-  /** Pooled taps of every planned layer, `[B*K, D]`. */
-  private tap(samples: readonly Sample[]) {
-    const plan = this.currentPlan();
-    let truncated = 0;
-    const rows = samples.map((sample) => {
-      const fitted = this.tokenize(sample, plan);
-      if (fitted.truncated) truncated++;
-      return fitted.ids;
-    });
-    const lengths = rows.map((ids) => ids.length);
-    const ids = Int32Array.from(rows.flat());
-    const width = this.backbone.config.hiddenSize;
-    const wanted = new Map(plan.layers.map((layer, index) => [layer, index]));
-    const pooled: Float32Array[] = new Array(plan.layers.length);
-    const last = this.backbone.forward({ ids, lengths, past: this.prefix }, (layer, hidden) => {
-      const index = wanted.get(layer);
-      if (index === undefined) return;
-      pooled[index] = poolTaps(hidden.toFloat32(), lengths, width, plan.kinds);
-    });
-    last.dispose();
-    return { pooled, tokens: ids.length, truncated };
+  private get shape(): SideShape {
+    return shapeOfPlan(this.currentPlan(), this.backbone.config.hiddenSize);
   }
 
   private currentPlan(): TapPlan {

@@ -3,10 +3,12 @@
  * Node and in a browser.
  * @module
  */
+export { calibrate, encodePooled } from './calibration.ts';
 export {
   DeviceEngine,
   disposeAdapter,
   type EncodedBatch,
+  type PooledBatch,
   type Probabilities,
 } from './device-engine.ts';
 export { shotsPrefix } from './prefix.ts';

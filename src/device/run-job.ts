@@ -33,6 +33,7 @@ export interface TimedBatch extends EncodedBatch {
 export interface EncodingEngine {
   /** Calibrates the codec of all that follows. */
   calibrate(samples: readonly Sample[]): Promise<ChannelAffine> | ChannelAffine;
+  /** Runs samples through the backbone and encodes what is sent of them. */
   encode(samples: readonly Sample[]): Promise<TimedBatch> | TimedBatch;
 }
 
@@ -55,6 +56,7 @@ export interface JobSpec {
   readonly training: JobMessage['training'];
 }
 
+/** A sample as it is sent: with its number, and the index of its class. */
 export interface LabelledRow {
   /** Number of the row within its split. */
   readonly id: number;
@@ -74,10 +76,13 @@ export interface JobProgress {
     deviceMs: number;
     bytesSent: number;
   }): void;
+  /** The server made a step of the job's side network. */
   onStep?(step: StepMessage): void;
+  /** The server finished an epoch of it. */
   onEpoch?(epoch: EpochMessage): void;
 }
 
+/** What a finished job leaves on the device. */
 export interface JobOutcome {
   /** RESULT's metrics. */
   readonly metrics: JsonObject;

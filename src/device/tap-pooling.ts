@@ -6,6 +6,7 @@ import { rmsNormRows } from '../model/index.ts';
  */
 export type TapKind = 'last' | 'mean';
 
+/** Every tap kind, in the order in which they are listed to people. */
 export const TAP_KINDS: readonly TapKind[] = ['last', 'mean'];
 
 /**

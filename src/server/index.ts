@@ -8,12 +8,14 @@ export { runSession, type SessionLog, type SessionOptions } from './session.ts';
 export {
   type ReceivedBatch,
   SideTrainer,
+  type Split,
   type TrainedModel,
   type TrainerEvent,
   type TrainingJob,
 } from './side-trainer.ts';
 export { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
 export {
+  type CacheBytes,
   SERVER_BACKENDS,
   type ServerBackend,
   type TimedEvent,

@@ -15,7 +15,7 @@ interface DemoFlags {
 }
 
 /** The words around a sample that ask for its class, as one would choose them for the task. */
-const TEMPLATES: Readonly<Record<DemoTaskName, string>> = {
+export const demoTemplates: Readonly<Record<DemoTaskName, string>> = {
   wordnet10: '{text}\nThis is a kind of',
   sentiment: '{text}\nOverall, this review is',
 };
@@ -72,7 +72,7 @@ async function runDemo(
       [
         ...['train', '--server', url, '--data', folder],
         ...['--adapter-path', flags.adapterPath ?? `adapters/${flags.data}`],
-        ...['--template', TEMPLATES[flags.data]],
+        ...['--template', demoTemplates[flags.data]],
         ...(quiet ? ['--json'] : []),
         ...passedOn,
       ],

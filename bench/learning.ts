@@ -1,0 +1,214 @@
+// npm run learning -- [--data wordnet10] [--seeds 0,1,2] [train's flags]: accuracy over seeds.
+// One process, the same engine and trainer as `mobillm train`; the backbone runs once, and each seed
+// then splits, calibrates, encodes and trains anew.
+import { Command } from 'commander';
+import { demoTemplates } from '../src/cli/commands/demo.ts';
+import { demoData } from '../src/cli/demo-data.ts';
+import { majorityAccuracy } from '../src/cli/evaluate.ts';
+import { addModelFlags, addTapFlags, type ModelFlags, type TapFlags } from '../src/cli/flags.ts';
+import { resolveModel } from '../src/cli/load-device.ts';
+import { loadEngine } from '../src/cli/load-engine.ts';
+import {
+  addTrainingFlags,
+  type TrainingFlags,
+  trainingOptions,
+} from '../src/cli/training-flags.ts';
+import { chooseShots, epochBatches, loadDataset, type Sample } from '../src/data/index.ts';
+import {
+  calibrate,
+  type DeviceEngine,
+  encodePooled,
+  shapeOfPlan,
+  shotsPrefix,
+  type TapPlan,
+} from '../src/device/index.ts';
+import {
+  createSideModel,
+  decodeSample,
+  layersToSamples,
+  loadAdapterWeights,
+  tapTensors,
+} from '../src/model/index.ts';
+import { memoryByteSource } from '../src/platform/byte-source.ts';
+import { readText } from '../src/platform/node.ts';
+import type { ActivationBits } from '../src/quant/index.ts';
+import { SideTrainer, type Split, type TrainedModel } from '../src/server/index.ts';
+import { argmax, type Backend, scope } from '../src/tensor/index.ts';
+
+interface Flags extends ModelFlags, TapFlags, TrainingFlags {
+  readonly data: 'wordnet10' | 'sentiment';
+  readonly seeds: string;
+  readonly randomBackbone?: boolean;
+}
+
+/** A row's pooled taps, a layer after the other `[L, K, D]`, by sample object. */
+type Pool = Map<Sample, Float32Array>;
+
+const BATCH = 32;
+
+function pool(engine: DeviceEngine, samples: readonly Sample[], known: Pool): void {
+  const missing = samples.filter((sample) => !known.has(sample));
+  for (let start = 0; start < missing.length; start += BATCH) {
+    const part = missing.slice(start, start + BATCH);
+    const { taps } = engine.pool(part);
+    layersToSamples(taps, part.length).forEach((row, i) => {
+      known.set(part[i], row);
+    });
+    process.stderr.write(`\rbackbone: ${start + part.length}/${missing.length} samples `);
+  }
+  if (missing.length > 0) process.stderr.write('\n');
+}
+
+/** Samples back to per-layer batches, as the engine pools them. */
+function layersOf(samples: readonly Sample[], known: Pool, layers: number): Float32Array[] {
+  return Array.from({ length: layers }, (_, layer) => {
+    const rows = samples.map((sample) => known.get(sample) as Float32Array);
+    const block = rows[0].length / layers;
+    const out = new Float32Array(rows.length * block);
+    rows.forEach((row, b) => {
+      out.set(row.subarray(layer * block, (layer + 1) * block), b * block);
+    });
+    return out;
+  });
+}
+
+async function runSeed(
+  flags: Flags,
+  engine: DeviceEngine,
+  folder: string,
+  seed: number,
+  pools: Map<string, Pool>,
+  rowsOf: Map<string, Sample>,
+): Promise<Map<string, { valid: number; test: number }>> {
+  const loaded = await loadDataset(folder, { readText, seed });
+  // Sample objects differ between loads; rows are the same when their text is.
+  const same = (sample: Sample) => {
+    const key = JSON.stringify(sample);
+    if (!rowsOf.has(key)) rowsOf.set(key, sample);
+    return rowsOf.get(key) as Sample;
+  };
+  const data = {
+    labels: loaded.labels,
+    train: loaded.train.map(same),
+    valid: loaded.valid.map(same),
+    test: (loaded.test ?? []).map(same),
+  };
+  const shots = new Set(chooseShots(data.train, flags.prefixShots, seed));
+  const train = data.train.filter((sample) => !shots.has(sample));
+  const plan: TapPlan = {
+    template: flags.template,
+    labels: data.labels,
+    prefix: shotsPrefix(flags.template, data.labels, [...shots]),
+    maxSeqLength: flags.maxSeqLength,
+    layers: flags.layers(engine.backbone.config.numHiddenLayers),
+    kinds: flags.taps,
+    bits: Number(flags.activationBits) as ActivationBits,
+  };
+  engine.usePlan(plan);
+  const known = pools.get(plan.prefix) ?? new Map();
+  pools.set(plan.prefix, known);
+  pool(engine, [...train, ...data.valid, ...data.test], known);
+
+  const shape = shapeOfPlan(plan, engine.backbone.config.hiddenSize);
+  const options = trainingOptions({ ...flags, seed }, ['probe', 'mix']);
+  const { batchSize } = options;
+  const order = epochBatches({ count: train.length, batchSize, seed, epoch: 0 });
+  const first = order[0].map((i) => train[i]);
+  const calibration = calibrate(layersOf(first, known, shape.layers), first.length, shape);
+  const codec = { bits: plan.bits, calibration };
+  const encode = (samples: readonly Sample[]) =>
+    encodePooled(layersOf(samples, known, shape.layers), samples.length, shape, codec);
+
+  const { backend } = engine.backbone;
+  const rows = { train: train.length, valid: data.valid.length };
+  const trainer = new SideTrainer({ shape, codec, rows, options, cacheLimit: 1e9 }, backend);
+  const send = (split: Split, ids: number[], from: readonly Sample[]) =>
+    trainer.receive({
+      split,
+      rows: ids,
+      labels: ids.map((i) => data.labels.indexOf(from[i].label)),
+      taps: encode(ids.map((i) => from[i])),
+    });
+  for (const ids of order) send('train', ids, train);
+  for (let i = 0; i < data.valid.length; i += BATCH) {
+    send('valid', [...data.valid.keys()].slice(i, i + BATCH), data.valid);
+  }
+  const results = new Map<string, { valid: number; test: number }>();
+  for (const event of trainer.run()) {
+    if (event.kind !== 'trained') continue;
+    const { name, validAccuracy } = event.trained;
+    const test = await testAccuracy(event.trained);
+    results.set(name, { valid: validAccuracy, test });
+  }
+  trainer.close();
+  const indices = (samples: readonly Sample[]) => samples.map((s) => data.labels.indexOf(s.label));
+  const majority = majorityAccuracy(indices(train), indices(data.test), data.labels.length);
+  results.set('majority', { valid: Number.NaN, test: majority });
+  return results;
+
+  async function testAccuracy(trained: TrainedModel): Promise<number> {
+    const model = createSideModel(trained.name, shape, options);
+    const adapter = await loadAdapterWeights(
+      memoryByteSource(trained.weights),
+      model,
+      backend as Backend,
+    );
+    let correct = 0;
+    for (let i = 0; i < data.test.length; i += BATCH) {
+      const part = data.test.slice(i, i + BATCH);
+      const samples = layersToSamples(encode(part), part.length).map((bytes) =>
+        decodeSample(bytes, shape, codec),
+      );
+      const predicted = scope(() => {
+        const taps = tapTensors(samples, shape, adapter.standardizer, backend);
+        return argmax(model.logits(adapter.params, taps), 1).toArray();
+      });
+      part.forEach((sample, b) => {
+        if (data.labels[predicted[b]] === sample.label) correct++;
+      });
+    }
+    return correct / data.test.length;
+  }
+}
+
+const command = new Command('learning')
+  .description('accuracy of the side network and its baselines over seeds, on a demo task')
+  .option('--data <task>', 'wordnet10 or sentiment', 'wordnet10')
+  .option('--seeds <list>', 'seeds, with commas between', '0,1,2')
+  .option('--random-backbone', 'control: random weights instead of the pretrained ones');
+const flags = addTrainingFlags(addTapFlags(addModelFlags(command)))
+  .parse()
+  .opts<Flags>();
+const folder = await demoData(flags.data);
+const chosen =
+  command.getOptionValueSource('template') === 'default'
+    ? { ...flags, template: demoTemplates[flags.data] }
+    : flags;
+const path = await resolveModel(flags.model, { quiet: false });
+const { engine } = await loadEngine({
+  path,
+  weights: flags.weights,
+  backend: flags.deviceBackend,
+  randomSeed: flags.randomBackbone ? 0 : undefined,
+});
+console.log(
+  `${flags.data}, ${flags.model}${flags.randomBackbone ? ' (random weights)' : ''}; ${engine.backbone.kernels}`,
+);
+const pools = new Map<string, Pool>();
+const rowsOf = new Map<string, Sample>();
+const all = new Map<string, { valid: number; test: number }[]>();
+for (const seed of flags.seeds.split(',').map(Number)) {
+  const results = await runSeed(chosen, engine, folder, seed, pools, rowsOf);
+  for (const [name, result] of results) all.set(name, [...(all.get(name) ?? []), result]);
+  console.log(
+    `seed ${seed}: ${[...results].map(([name, { valid, test }]) => `${name} ${test.toFixed(3)} (validation ${valid.toFixed(3)})`).join(', ')}`,
+  );
+}
+const mean = (values: number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
+for (const [name, results] of all) {
+  const tests = results.map(({ test }) => test);
+  const deviation = Math.sqrt(mean(tests.map((x) => (x - mean(tests)) ** 2)));
+  console.log(
+    `${name.padEnd(10)} test ${mean(tests).toFixed(4)} +- ${deviation.toFixed(4)}  validation ${mean(results.map(({ valid }) => valid)).toFixed(4)}`,
+  );
+}
