@@ -110,6 +110,20 @@ for (const document of ['README.md', 'ARCHITECTURE.md']) {
   }
 }
 
+// Every export says what it is; typedoc sees only what the public barrels re-export.
+for (const path of paths) {
+  if (!/^src\/.*\.ts$/.test(path) || /\/assembly\/|\.generated\.ts$/.test(path)) continue;
+  const lines = read(path).split('\n');
+  lines.forEach((line, i) => {
+    const name =
+      /^export (?:async |abstract )?(?:function\*?|class|const|let|interface|type) (\w+)/.exec(
+        line,
+      );
+    if (name && !lines[i - 1]?.endsWith('*/'))
+      fault(`${path}:${i + 1}`, `${name[1]} has no docstring`);
+  });
+}
+
 for (const line of faults) process.stderr.write(`${line}\n`);
 process.stdout.write(
   `lint-docs: ${documents.length} documents, ${used.size} error codes, ${faults.length} faults\n`,

@@ -25,6 +25,7 @@ export const modelRunSchema = z.object({
   models: z.array(trainedModelSchema).min(1),
 });
 
+/** What the server says of one trained model. */
 export type TrainedModelInfo = z.infer<typeof trainedModelSchema>;
 
 /** What a run fixed that its adapter has to remember. */

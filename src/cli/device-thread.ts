@@ -11,6 +11,7 @@ import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
 
+/** Which model the thread loads, and onto what. */
 export interface LoadModelOptions {
   /** Path of the model file. */
   readonly path: string;
@@ -35,12 +36,14 @@ export interface DeviceInfo {
   readonly weightBytes: number;
 }
 
+/** Bytes the device's backend holds. */
 export interface DeviceMemory {
   /** Most bytes the backend ever held: weights, activations, KV. */
   readonly peakBytes: number;
   readonly weightBytes: number;
 }
 
+/** A prompt and how it is to be continued. */
 export interface GenerateRequest extends SamplingOptions {
   readonly prompt: string;
   readonly maxTokens: number;

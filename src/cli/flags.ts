@@ -30,13 +30,15 @@ export function decimal(
   };
 }
 
-/**
- * A list of layers: `auto`, `all`, `last`, or numbers and ranges, `8,10,12` or `8-30/2`.
- * The number of layers is known only with the model, so this gives a function of it. `auto` is
- * every second one of the upper three quarters: as accurate as all of them at 0.4 of the bytes.
- */
+/** The chosen layers of a model that has so many, ascending; known only once the model is. */
 export type LayerChoice = (numHiddenLayers: number) => number[];
 
+/**
+ * Reads a list of layers: `auto`, `all`, `last`, or numbers and ranges, `8,10,12` or `8-30/2`.
+ * `auto` is every second one of the upper three quarters: as accurate as all of them at 0.4 of the
+ * bytes.
+ * @throws InvalidArgumentError for anything else
+ */
 export function layerChoice(text: string): LayerChoice {
   const parts = text.split(',').map((part) => part.trim());
   const ranges = parts.map((part) => {
@@ -102,6 +104,7 @@ export function addModelFlags(command: Command): Command {
     );
 }
 
+/** The model that is used where none is named. */
 export const DEFAULT_MODEL = 'smollm2-135m';
 
 /** What decides how a sample becomes activations. */

@@ -4,6 +4,7 @@ import { readAdapterFolder, type SavedAdapter } from './adapter-folder.ts';
 import type { DeviceThread } from './device-thread.ts';
 import { loadDevice } from './load-device.ts';
 
+/** What the commands that run an adapter share. */
 export interface AdapterFlags {
   readonly adapterPath: string;
   /** Default: the model the adapter was trained on. */

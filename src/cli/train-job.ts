@@ -36,6 +36,7 @@ import { VERSION } from './version.ts';
 /** Baselines trained beside the side network. */
 const BASELINES = ['probe', 'mix'] as const;
 
+/** The flags of `mobillm train`. */
 export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags {
   readonly server: string;
   readonly data: string;

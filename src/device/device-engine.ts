@@ -16,7 +16,7 @@ import { shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps } from './tap-pooling.ts';
 
 /** What came of a batch, whatever form its taps have. */
-interface Batch<Taps> {
+export interface TapBatch<Taps> {
   /** Per tapped layer. */
   readonly taps: Taps[];
   readonly samples: number;
@@ -27,10 +27,10 @@ interface Batch<Taps> {
 }
 
 /** A batch after the backbone: pooled taps `[B*K, D]` a layer. */
-export type PooledBatch = Batch<Float32Array>;
+export type PooledBatch = TapBatch<Float32Array>;
 
 /** A batch as it is sent: the codec's bytes of `[B*K, D]` a layer. */
-export type EncodedBatch = Batch<Uint8Array>;
+export type EncodedBatch = TapBatch<Uint8Array>;
 
 /** Probabilities of every class for every sample, `[B][C]`. */
 export type Probabilities = readonly Float32Array[];
@@ -150,6 +150,7 @@ export class DeviceEngine {
     });
   }
 
+  /** Gives the memory of prefix and backbone back. */
   dispose(): void {
     this.prefix?.dispose();
     this.backbone.dispose();

@@ -10,6 +10,7 @@ export {
   type EncodedBatch,
   type PooledBatch,
   type Probabilities,
+  type TapBatch,
 } from './device-engine.ts';
 export { shotsPrefix } from './prefix.ts';
 export {

@@ -20,9 +20,11 @@ export type WeightPrecision = 'f32' | 'int8' | 'int4';
 export interface KvCache {
   readonly k: readonly Tensor[];
   readonly v: readonly Tensor[];
+  /** Most tokens it can hold. */
   readonly capacity: number;
   /** Tokens held. */
   length: number;
+  /** Gives the memory of all keys and values back. */
   dispose(): void;
 }
 
@@ -57,6 +59,8 @@ export interface Backbone {
   forward(batch: PackedBatch, tap?: LayerTap): Tensor;
   /** Final norm and output head: `[R, D]` to `[R, V]`. */
   logits(hidden: Tensor): Tensor;
+  /** An empty cache for `capacity` tokens, on this backbone's backend; the caller disposes it. */
   newCache(capacity: number): KvCache;
+  /** Gives the memory of the weights back; caches are their callers' to dispose. */
   dispose(): void;
 }

@@ -11,6 +11,7 @@ export interface SamplingOptions {
   readonly topP?: number;
 }
 
+/** How a prompt is continued, and when that ends. */
 export interface GenerateOptions extends SamplingOptions {
   readonly maxTokens: number;
   /** Tokens that end the text. */

@@ -1,8 +1,9 @@
 export * from './backbone.ts';
 export { layerMix, linearProbe, type MixParams } from './baselines/mix.ts';
 export { type GenerateOptions, generate, type SamplingOptions, sampleToken } from './generate.ts';
-export { Llama, type LlamaConfig, type LlamaParams } from './llama.ts';
+export { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
 export { llamaConfigFromGguf, loadLlama } from './load-llama.ts';
+export type { LinearWeight } from './nn/linear.ts';
 export {
   type AdamWOptions,
   type AdamWState,
@@ -41,15 +42,16 @@ export {
   type TapCodec,
   tapTensors,
 } from './side/taps.ts';
-export { type Tokenizer, tokenizerFromGguf } from './tokenizer.ts';
+export { type DecodeStream, type Tokenizer, tokenizerFromGguf } from './tokenizer.ts';
 export { dequantize, type GgmlType } from './weights/dequantize.ts';
-export { type GgufFile, openGguf } from './weights/gguf.ts';
+export { type GgufFile, type GgufTensor, type GgufValue, openGguf } from './weights/gguf.ts';
 export { ggufWeightSource } from './weights/gguf-source.ts';
 export { randomWeightSource } from './weights/random-source.ts';
 export {
   encodeSafetensors,
   type NamedValues,
   openSafetensors,
+  type SafetensorsEntry,
   type SafetensorsFile,
 } from './weights/safetensors.ts';
 export type { StoredMatrix, WeightSource } from './weights/weight-source.ts';

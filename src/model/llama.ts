@@ -51,6 +51,7 @@ export interface LlamaLayerParams {
   readonly downProj: LinearWeight;
 }
 
+/** A Llama's weights, each matrix in f32 or packed. */
 export interface LlamaParams {
   /** `[V, D]`. */
   readonly embedTokens: LinearWeight;
@@ -106,6 +107,7 @@ export class Llama implements Backbone {
       : `${kernelVariant(this.backend)} [${this.precision}]`;
   }
 
+  /** An empty KV cache for `capacity` tokens, f32. */
   newCache(capacity: number): KvCache {
     const { numHiddenLayers, numKeyValueHeads, headDim } = this.config;
     return newKvCache(numHiddenLayers, capacity, numKeyValueHeads, headDim, this.backend);
@@ -137,6 +139,7 @@ export class Llama implements Backbone {
     );
   }
 
+  /** Frees weights and rotary table; using the model afterwards is a DisposedError. */
   dispose(): void {
     const { embedTokens, lmHead, layers, norm } = this.params;
     for (const weight of layers.flatMap((layer) => Object.values(layer))) weight.dispose();

@@ -16,6 +16,7 @@ export interface AdamWState<P extends Tree> {
   readonly v: P;
 }
 
+/** Hyper-parameters of one AdamW step. */
 export interface AdamWOptions {
   readonly learningRate: number;
   readonly beta1?: number;
@@ -80,6 +81,7 @@ export function adamwStep<P extends Tree>(
   };
 }
 
+/** A schedule's peak learning rate and its length in steps. */
 export interface ScheduleOptions {
   readonly peak: number;
   readonly warmupSteps: number;

@@ -32,15 +32,19 @@ export interface RpcContext {
   transfer(...buffers: ArrayBuffer[]): void;
 }
 
+/** Methods by name: each takes one argument and gives a result or a promise of one. */
 // biome-ignore lint/suspicious/noExplicitAny: arguments and results are typed by the two callers
 export type RpcHandlers = Record<string, (args: any, context: RpcContext) => unknown>;
 
+/** The calling side of two threads. */
 export interface RpcClient {
+  /** Calls `method` over there; `onEvent` hears what it emits until its outcome is there. */
   call<Result>(
     method: string,
     args?: unknown,
     options?: { transfer?: ArrayBuffer[]; onEvent?: (event: never) => void },
   ): Promise<Result>;
+  /** Ends the other thread; calls under way are rejected. */
   terminate(): Promise<void>;
 }
 
@@ -88,7 +92,7 @@ export function serveRpc(port: WorkerPort, handlers: RpcHandlers): void {
   });
 }
 
-/** The calling side. Calls are answered in the order the worker takes them; a dead worker rejects all. */
+/** The calling side. Calls are answered in the order the worker takes them; a dead worker rejects all, later ones too. */
 export function connectRpc(port: WorkerPort): RpcClient {
   interface Pending {
     resolve(result: unknown): void;
@@ -109,7 +113,9 @@ export function connectRpc(port: WorkerPort): RpcClient {
     if (answer.kind === 'result') call.resolve(answer.result);
     else call.reject(fromWire(answer.error));
   });
+  let dead: Error | undefined;
   const failAll = (error: Error) => {
+    dead = error;
     for (const call of pending.values()) call.reject(error);
     pending.clear();
   };
@@ -121,6 +127,10 @@ export function connectRpc(port: WorkerPort): RpcClient {
       options: { transfer?: ArrayBuffer[]; onEvent?: (event: never) => void } = {},
     ) {
       return new Promise<Result>((resolve, reject) => {
+        if (dead) {
+          reject(dead);
+          return;
+        }
         const id = nextId++;
         pending.set(id, {
           resolve: resolve as (result: unknown) => void,

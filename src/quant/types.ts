@@ -33,6 +33,7 @@ export interface QuantizedLinear {
   readonly byteLength: number;
   /** Gives the memory back; a second call does nothing. */
   dispose(): void;
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void;
 }
 

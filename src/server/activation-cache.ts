@@ -7,6 +7,7 @@ import { FormatError } from '../tensor/index.ts';
 /** Records that share one allocation. */
 const CHUNK_RECORDS = 256;
 
+/** How large a record is, how much memory records may take, and where the rest goes. */
 export interface ActivationCacheOptions {
   /** Bytes of one row's encoded taps: all layers, all kinds. */
   readonly recordBytes: number;
@@ -40,14 +41,17 @@ export class ActivationCache {
     return this.slots.size;
   }
 
+  /** Bytes of records held in memory. */
   get memoryBytes(): number {
     return Math.min(this.size, this.memoryRecords) * this.recordBytes;
   }
 
+  /** Bytes of records in the spill file. */
   get spilledBytes(): number {
     return Math.max(0, this.size - this.memoryRecords) * this.recordBytes;
   }
 
+  /** Whether a row's record is held. */
   has(row: number): boolean {
     return this.slots.has(row);
   }

@@ -35,7 +35,9 @@ export interface SessionOptions {
 
 /** Structured logging, as pino has it. */
 export interface SessionLog {
+  /** A line about what goes on as it should. */
   info(fields: object, message: string): void;
+  /** A line about what went wrong and was dealt with. */
   warn(fields: object, message: string): void;
 }
 

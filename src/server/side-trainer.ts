@@ -32,6 +32,7 @@ import {
 import { ActivationCache } from './activation-cache.ts';
 import type { TrainingOptions } from './training-options.ts';
 
+/** Which rows: those trained on, or those that choose the best epoch. */
 export type Split = 'train' | 'valid';
 
 /** One batch as the device sent it. */
@@ -56,6 +57,7 @@ export interface TrainingJob {
   readonly spillDir?: string;
 }
 
+/** What the trainer has done since it was last asked. */
 export type TrainerEvent =
   /** Nothing to do before more rows come. */
   | { readonly kind: 'wait' }
@@ -122,6 +124,7 @@ export class SideTrainer {
     this.caches = { train: cache(job.cacheLimit * 0.8), valid: cache(job.cacheLimit * 0.2) };
   }
 
+  /** Bytes of cached activations, in memory and in spill files. */
   get cacheBytes(): { memory: number; spilled: number } {
     const { train, valid } = this.caches;
     return {

@@ -19,4 +19,5 @@ export const trainingOptionsSchema = z.strictObject({
   seed: z.int().min(0),
 });
 
+/** A job's hyper-parameters, checked. */
 export type TrainingOptions = z.infer<typeof trainingOptionsSchema>;

@@ -5,6 +5,7 @@ import type { ReceivedBatch, TrainerEvent, TrainingJob } from './side-trainer.ts
 /** Backends a server can train on. */
 export const SERVER_BACKENDS = ['wasm', 'cpu'] as const;
 
+/** The name of one of `SERVER_BACKENDS`. */
 export type ServerBackend = (typeof SERVER_BACKENDS)[number];
 
 /** What the trainer did, and when, by `monotonicMs` of its thread. */
@@ -14,6 +15,7 @@ export interface TimedEvent {
   readonly endMs: number;
 }
 
+/** Bytes of cached activations, in memory and in spill files. */
 export interface CacheBytes {
   readonly memory: number;
   readonly spilled: number;
@@ -35,6 +37,7 @@ export class TrainingThread {
     return new TrainingThread(rpc, await rpc.call<string>('open', backend));
   }
 
+  /** Takes a job on; rows may be received from then on. */
   start(job: TrainingJob): Promise<void> {
     return this.rpc.call('start', job);
   }
@@ -49,6 +52,11 @@ export class TrainingThread {
     onEvent: (event: TimedEvent) => void,
   ): Promise<{ cache: CacheBytes; backendPeakBytes: number }> {
     return this.rpc.call('run', undefined, { onEvent });
+  }
+
+  /** Gives the job up: `run` then ends at its next event, and what was received is dropped. */
+  cancel(): Promise<void> {
+    return this.rpc.call('cancel');
   }
 
   /** Removes the cache and ends the thread. */

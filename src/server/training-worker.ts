@@ -12,15 +12,28 @@ import {
 } from './side-trainer.ts';
 import type { ServerBackend, TimedEvent } from './training-thread.ts';
 
-let trainer: SideTrainer | undefined;
-let wake: (() => void) | undefined;
-let cancelled = false;
+/** The job under way. */
+interface Running {
+  readonly trainer: SideTrainer;
+  /** Ends the wait for rows. */
+  wake: (() => void) | undefined;
+  cancelled: boolean;
+}
+
+let backend: Backend | undefined;
+let job: Running | undefined;
 
 function makeBackend(name: ServerBackend): Backend {
   return name === 'cpu' ? cpuBackend() : wasmBackend();
 }
 
-let backend: Backend | undefined;
+function cancel(): void {
+  if (!job) return;
+  job.cancelled = true;
+  job.wake?.();
+  job.trainer.close();
+  job = undefined;
+}
 
 serveRpc(parentPort(), {
   open(name: ServerBackend) {
@@ -29,47 +42,44 @@ serveRpc(parentPort(), {
     return backend.description;
   },
 
-  start(job: TrainingJob) {
+  start(options: TrainingJob) {
     if (!backend) throw new Error('training: open comes before start');
-    cancelled = false;
-    trainer = new SideTrainer(job, backend);
+    cancel();
+    job = { trainer: new SideTrainer(options, backend), wake: undefined, cancelled: false };
   },
 
   receive(batch: ReceivedBatch) {
-    trainer?.receive(batch);
-    wake?.();
-    return trainer?.cacheBytes;
+    job?.trainer.receive(batch);
+    job?.wake?.();
+    return job?.trainer.cacheBytes;
   },
 
   /** Runs to the end, an event at a time; rows that arrive meanwhile are let in between. */
   async run(_: undefined, { emit }) {
-    const running = trainer;
+    const running = job;
     if (!running) throw new Error('training: start comes before run');
-    const events = running.run();
+    const { trainer } = running;
+    const events = trainer.run();
     for (;;) {
       const startMs = monotonicMs();
       const next: IteratorResult<TrainerEvent, void> = events.next();
-      if (cancelled || next.done) break;
+      if (next.done) break;
       if (next.value.kind === 'wait') {
         await new Promise<void>((resolve) => {
-          wake = resolve;
+          running.wake = resolve;
         });
-        wake = undefined;
+        running.wake = undefined;
       } else {
         emit({ event: next.value, startMs, endMs: monotonicMs() } satisfies TimedEvent);
         await turn();
       }
+      if (running.cancelled) break;
     }
     events.return();
-    const bytes = running.cacheBytes;
-    return { cache: bytes, backendPeakBytes: backend?.memory().peakBytes ?? 0 };
+    return { cache: trainer.cacheBytes, backendPeakBytes: backend?.memory().peakBytes ?? 0 };
   },
 
-  /** Ends the run at its next event and drops what was received. */
-  close() {
-    cancelled = true;
-    wake?.();
-    trainer?.close();
-    trainer = undefined;
-  },
+  cancel,
+
+  close: cancel,
 });

@@ -70,6 +70,7 @@ export interface Kernels {
   affine: (out: Handle, x: Handle, n: number, scale: number, shift: number) => void;
   /** `out[i] = silu(gate[i]) * up[i]` (SwiGLU, Shazeer 2020). */
   siluMul: (out: Handle, gate: Handle, up: Handle, n: number) => void;
+  /** `out[i] = value`. */
   fill: (out: Handle, n: number, value: number) => void;
 
   // layout
@@ -128,7 +129,9 @@ export interface Kernels {
     rows: number,
     d: number,
   ) => void;
+  /** `out = exp(x - max) / sum(exp(x - max))`, max and sum over the row. */
   softmax: (out: Handle, x: Handle, rows: number, d: number) => void;
+  /** `out = x - max - log(sum(exp(x - max)))`, max and sum over the row. */
   logSoftmax: (out: Handle, x: Handle, rows: number, d: number) => void;
   /** `dx = y * (dy - sum(dy * y))`. */
   softmaxGrad: (dx: Handle, y: Handle, dy: Handle, rows: number, d: number) => void;
@@ -254,6 +257,7 @@ export interface Backend {
   readonly nil: Handle;
   /** Uninitialised memory for `numel` elements. @throws BackendError when out of memory */
   alloc(dtype: DType, numel: number): Handle;
+  /** Takes back what `alloc` gave for the same dtype and numel. */
   free(handle: Handle, dtype: DType, numel: number): void;
   /** Copies `data` to the start of the memory, or to `offset` (elements). */
   write(handle: Handle, dtype: DType, data: TypedArray, offset?: number): void;

@@ -1,6 +1,7 @@
 /** Element types a tensor can have. `u16` carries raw f16 bits; arithmetic happens in `f32`. */
 export type DType = 'f32' | 'i32' | 'i8' | 'u8' | 'u16';
 
+/** The array that holds elements of some `DType`. */
 export type TypedArray = Float32Array | Int32Array | Int8Array | Uint8Array | Uint16Array;
 
 interface TypedArrayConstructor {

@@ -117,6 +117,7 @@ export class Tensor {
     }
   }
 
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

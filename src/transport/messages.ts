@@ -12,18 +12,31 @@ export type Role = 'device' | 'server';
 /** Which part of the data a row belongs to. */
 export type Split = z.infer<typeof schemas.splitSchema>;
 
+/** The device's greeting: its software, its model, and the FILE bytes it takes at a time. */
 export type HelloMessage = { readonly type: 'hello' } & z.infer<typeof schemas.helloSchema>;
+/** The server's answer: what computes there, and the data bytes it takes at a time. */
 export type WelcomeMessage = { readonly type: 'welcome' } & z.infer<typeof schemas.welcomeSchema>;
+/** What is to be trained, on which taps in which code, how, and how many rows will come. */
 export type JobMessage = { readonly type: 'job' } & z.infer<typeof schemas.jobSchema>;
+/** The server takes the job on, under the number that later frames carry. */
 export type AcceptMessage = { readonly type: 'accept' } & z.infer<typeof schemas.acceptSchema>;
+/** The rows and labels of a batch whose taps have all been sent. */
 export type BatchMessage = { readonly type: 'batch' } & z.infer<typeof schemas.batchSchema>;
+/** The device has sent every row, and may leave. */
 export type FinishMessage = { readonly type: 'finish' } & z.infer<typeof schemas.finishSchema>;
+/** One step of the server's optimizer. */
 export type StepMessage = { readonly type: 'step' } & z.infer<typeof schemas.stepSchema>;
+/** One pass of the server over the training rows, and its validation. */
 export type EpochMessage = { readonly type: 'epoch' } & z.infer<typeof schemas.epochSchema>;
+/** What came of the job, as plain JSON. */
 export type ResultMessage = { readonly type: 'result' } & z.infer<typeof schemas.resultSchema>;
+/** The end of a job: every file has been sent, or a cancelled job is put away. */
 export type DoneMessage = { readonly type: 'done' };
+/** Why the sender gives the connection up: a stable code, and a line for people. */
 export type ErrorMessage = { readonly type: 'error' } & z.infer<typeof schemas.errorSchema>;
+/** What the server did and when, in spans as `trace/` records them. */
 export type TraceMessage = { readonly type: 'trace' } & z.infer<typeof schemas.traceSchema>;
+/** The device gives the job up. */
 export type CancelMessage = { readonly type: 'cancel' } & z.infer<typeof schemas.cancelSchema>;
 
 /** A tile of one layer of one batch: R rows of C tap kinds of D values, encoded [R,C,D]. */
@@ -97,6 +110,7 @@ export type Message =
   | TraceMessage
   | CancelMessage;
 
+/** The name of a message's type. */
 export type MessageType = Message['type'];
 
 /** The number of each message type on the wire. */

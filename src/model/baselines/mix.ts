@@ -2,6 +2,7 @@ import { add, mul, slice, softmax, type Tensor, zeros } from '../../tensor/index
 import { type HeadParams, headLogits, initHead } from '../side/head.ts';
 import type { SideModel, SideShape } from '../side/side-model.ts';
 
+/** What the layer mix trains. */
 export interface MixParams {
   /** Layer logits `[L]`. */
   readonly weights: Tensor;

@@ -12,6 +12,7 @@ export type LinearWeight = Tensor | QuantizedLinear;
  */
 const ACTIVATION_GROUP = 128;
 
+/** What is added to a matmul's result. */
 export interface LinearOptions {
   /** `[N]`, added to every row. */
   readonly bias?: Tensor;

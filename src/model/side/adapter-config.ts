@@ -43,6 +43,7 @@ export const adapterConfigSchema = z.object({
   metrics: z.record(z.string(), z.unknown()),
 });
 
+/** `adapter_config.json`, checked: how the adapter is built and fed, and how it came to be. */
 export type AdapterConfig = z.infer<typeof adapterConfigSchema>;
 
 /**

@@ -6,6 +6,7 @@ import type { SideModel, SideShape } from './side-model.ts';
 /** Side models by the name that files and messages use; baselines are of the same kind. */
 export const SIDE_NAMES = ['parallel', 'mix', 'probe'] as const;
 
+/** The name of a side model or baseline. */
 export type SideName = (typeof SIDE_NAMES)[number];
 
 /** What a side model is built from beyond its shape; each takes what concerns it. */
@@ -15,7 +16,7 @@ export interface SideOptions {
   readonly gateRate: number;
 }
 
-/** @throws UsageError for a name that is none of `SIDE_NAMES` */
+/** The side model of that name. @throws UsageError for a name that is none of `SIDE_NAMES` */
 export function createSideModel(name: string, shape: SideShape, options: SideOptions): SideModel {
   switch (name) {
     case 'parallel':

@@ -19,6 +19,7 @@ export interface SideShape {
 export interface SideModel<P extends Tree = Tree> {
   readonly name: string;
   readonly shape: SideShape;
+  /** Fresh parameters, fixed by `rng`. */
   init(rng: Random, backend: Backend): P;
   /** taps: A_1..A_L, each `[B*K, D]`, a sample's K rows together; returns logits `[B, C]`. */
   logits(params: P, taps: readonly Tensor[]): Tensor;

@@ -13,6 +13,7 @@ const MAX_HEADER_BYTES = 100_000_000;
 /** Element types this reader knows; the format's names to ours. */
 const DTYPES: Record<string, DType> = { F32: 'f32', I32: 'i32', I8: 'i8', U8: 'u8', F16: 'u16' };
 
+/** Where a tensor lies in a safetensors file, and what it is. */
 export interface SafetensorsEntry {
   readonly dtype: DType;
   readonly shape: Shape;
@@ -21,6 +22,7 @@ export interface SafetensorsEntry {
   readonly byteLength: number;
 }
 
+/** An opened safetensors file, its header checked, its tensors still in the source. */
 export interface SafetensorsFile {
   readonly name: string;
   readonly metadata: Readonly<Record<string, string>>;

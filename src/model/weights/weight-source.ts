@@ -20,6 +20,7 @@ export interface StoredMatrix {
 export interface WeightSource {
   /** SHA-256 (hex) that tells this set of weights from every other. */
   readonly fingerprint: string;
+  /** Whether there is a matrix or vector of that name. */
   has(name: string): boolean;
   /** @throws FormatError when missing or of another shape */
   matrix(name: string, rows: number, columns: number): Promise<StoredMatrix>;

@@ -8,6 +8,7 @@ import { relaxed, simd128 } from './module.generated.ts';
 /** Which instructions the kernels use. */
 export type WasmVariant = 'simd128' | 'relaxed';
 
+/** Which kernels a wasm backend runs, and how much memory it may take. */
 export interface WasmOptions {
   /** `auto`: relaxed where the engine has it and passes the self-test, else simd128. */
   readonly variant?: 'auto' | WasmVariant;
