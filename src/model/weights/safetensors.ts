@@ -11,7 +11,16 @@ import {
 const MAX_HEADER_BYTES = 100_000_000;
 
 /** Element types this reader knows; the format's names to ours. */
-const DTYPES: Record<string, DType> = { F32: 'f32', I32: 'i32', I8: 'i8', U8: 'u8', F16: 'u16' };
+const DTYPES: ReadonlyMap<unknown, DType> = new Map([
+  ['F32', 'f32'],
+  ['I32', 'i32'],
+  ['I8', 'i8'],
+  ['U8', 'u8'],
+  ['F16', 'u16'],
+]);
+
+/** The header's entry that is no tensor: strings by name. */
+const METADATA = '__metadata__';
 
 /** Where a tensor lies in a safetensors file, and what it is. */
 export interface SafetensorsEntry {
@@ -40,14 +49,18 @@ export interface NamedValues {
 /**
  * Serialises f32 tensors: u64-LE header length, JSON header (padded with blanks to 8 bytes), data
  * in the order given.
+ * @throws FormatError when values do not fill their shape, or for a tensor named `__metadata__`
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, NamedValues>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
-  const header: Record<string, unknown> = { __metadata__: metadata };
+  // Without a prototype, so that a tensor may be called __proto__.
+  const header: Record<string, unknown> = Object.create(null);
+  header[METADATA] = metadata;
   let offset = 0;
   for (const [name, { shape, values }] of tensors) {
+    if (name === METADATA) throw new FormatError(`safetensors: no tensor can be called ${name}`);
     if (numelOf(shape) !== values.length) {
       throw new FormatError(`safetensors: ${name} has ${values.length} values for [${shape}]`);
     }
@@ -88,7 +101,8 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
       new TextDecoder('utf-8', { fatal: true }).decode(await source.read(8, Number(length))),
     );
   } catch (error) {
-    throw fail(`header is no JSON: ${(error as Error).message}`);
+    // The message quotes the header, line breaks included.
+    throw fail(`header is no JSON: ${(error as Error).message.replace(/\s+/g, ' ')}`);
   }
   if (typeof header !== 'object' || header === null || Array.isArray(header)) {
     throw fail('header is no JSON object');
@@ -97,7 +111,7 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   const tensors = new Map<string, SafetensorsEntry>();
   let metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(header)) {
-    if (name === '__metadata__') metadata = value as Record<string, string>;
+    if (name === METADATA) metadata = parseMetadata(value, fail);
     else tensors.set(name, parseEntry(name, value, dataStart, fail));
   }
   checkLayout(tensors, dataStart, source.size, fail);
@@ -107,20 +121,37 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
     tensors,
     async readTensor(name) {
       const entry = tensors.get(name);
-      if (!entry) throw fail(`tensor ${name} is missing`);
+      if (!entry) throw fail(`tensor ${printable(name)} is missing`);
       return source.read(entry.offset, entry.byteLength);
     },
   };
 }
 
+/** A name for a message of one line. */
+function printable(name: string): string {
+  return /^[\w.-]+$/.test(name) ? name : JSON.stringify(name);
+}
+
+function parseMetadata(
+  value: unknown,
+  fail: (what: string) => FormatError,
+): Record<string, string> {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (!isObject || !Object.values(value).every((text) => typeof text === 'string')) {
+    throw fail(`${METADATA} is no object of strings`);
+  }
+  return value as Record<string, string>;
+}
+
 function parseEntry(
-  name: string,
+  key: string,
   value: unknown,
   dataStart: number,
   fail: (what: string) => FormatError,
 ): SafetensorsEntry {
+  const name = printable(key);
   const { dtype, shape, data_offsets: range } = (value ?? {}) as Record<string, unknown>;
-  const known = typeof dtype === 'string' ? DTYPES[dtype] : undefined;
+  const known = DTYPES.get(dtype);
   if (!known) throw fail(`tensor ${name} has dtype ${JSON.stringify(dtype)}, not supported`);
   const natural = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
   if (!Array.isArray(shape) || !shape.every(natural)) throw fail(`tensor ${name} has a bad shape`);
@@ -141,8 +172,14 @@ function checkLayout(
   fail: (what: string) => FormatError,
 ): void {
   let end = dataStart;
-  for (const [name, entry] of [...tensors].sort((a, b) => a[1].offset - b[1].offset)) {
-    if (entry.offset !== end) throw fail(`tensor ${name} overlaps its neighbour or leaves a hole`);
+  // Of two that begin at one byte the first has no bytes.
+  const order = [...tensors].sort(
+    ([, a], [, b]) => a.offset - b.offset || a.byteLength - b.byteLength,
+  );
+  for (const [name, entry] of order) {
+    if (entry.offset !== end) {
+      throw fail(`tensor ${printable(name)} overlaps its neighbour or leaves a hole`);
+    }
     end += entry.byteLength;
   }
   if (end !== size) throw fail(`tensors end at byte ${end}, the file at ${size}`);
