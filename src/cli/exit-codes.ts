@@ -46,7 +46,6 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_ADAPTER: EXIT.model,
   E_MODEL_HASH: EXIT.model,
   E_MODEL_MISMATCH: EXIT.model,
-  E_MODEL_MISMATCH: EXIT.model,
   E_PROTOCOL: EXIT.connection,
   E_PROTOCOL_VERSION: EXIT.connection,
   E_FRAME_MAGIC: EXIT.connection,
