@@ -53,6 +53,7 @@ export async function runSession(connection: Connection, options: SessionOptions
   const session = randomUUID();
   const thread = await TrainingThread.open(options.backend);
   try {
+    // A CANCEL of a job that is over comes here, and says nothing new.
     for await (const message of connection) {
       if (message.type === 'hello') {
         log.info({ session, device: message.software, model: message.model }, 'device connected');
@@ -95,6 +96,13 @@ class Job {
   private firstEpochSteps = 0;
   private busyMs = 0;
   private readonly busyMsOf = new Map<string, number>();
+  private cancelled = false;
+  private readonly givenUp: Promise<undefined>;
+  private fail: (error: Error) => void = () => {};
+  /** Rejects when a step fails the job. */
+  private readonly diverged = new Promise<never>((_, reject) => {
+    this.fail = reject;
+  });
 
   constructor(
     connection: Connection,
@@ -109,6 +117,9 @@ class Job {
     this.options = options;
     this.session = session;
     this.training = parseTraining(message.training);
+    this.givenUp = this.waitForEnd();
+    // A fault before the job runs is reported by what runs into it.
+    this.givenUp.catch(() => {});
     if (message.rows.train < 1 || message.rows.valid < 1) {
       throw new ProtocolError(
         `job: ${message.rows.train} training and ${message.rows.valid} validation rows; both take at least one`,
@@ -146,28 +157,46 @@ class Job {
     );
     await this.connection.send({ type: 'accept', jobId: 1 });
     const training = this.thread.run((event) => this.onEvent(event));
-    training.catch(() => {});
     const feeding = this.feed();
-    // Whichever fails first ends the job; a fault in training must not wait for the device's rows.
-    const ended = await Promise.race([
-      feeding,
-      training.then(
-        () => feeding,
-        (error) => {
-          throw error;
-        },
-      ),
-    ]);
-    if (ended === 'cancelled') {
-      log.info({ session: this.session }, 'job cancelled');
-      await this.connection.send({ type: 'done' });
-      return;
+    try {
+      // Whatever fails or ends first ends the job: a fault in training does not wait for the
+      // device's rows, and nobody trains for a device that is gone.
+      const trained = await Promise.race([
+        Promise.all([training, feeding]).then(([end]) => end),
+        this.diverged,
+        this.givenUp,
+      ]);
+      if (trained) {
+        await this.report(trained);
+        return;
+      }
+      log.info({ session: this.session }, this.cancelled ? 'job cancelled' : 'job abandoned');
+    } finally {
+      training.catch(() => {});
+      feeding.catch(() => {});
+      // Frees the cache; a thread that has died cannot, and its death is what failed the job.
+      await this.thread.cancel().catch(() => {});
     }
-    await this.report(await training);
+    await feeding;
+    // A device that cancels often leaves without waiting for this.
+    await this.connection.send({ type: 'done' }).catch(() => {});
   }
 
-  /** Takes rows until FINISH or CANCEL. */
-  private async feed(): Promise<'finished' | 'cancelled'> {
+  /** Resolves when the device takes the job back, or leaves before its end without a fault. */
+  private async waitForEnd(): Promise<undefined> {
+    const { connection } = this;
+    const cancel = new Promise<undefined>((resolve) => {
+      connection.onCancel = () => {
+        this.cancelled = true;
+        resolve(undefined);
+      };
+    });
+    const error = await Promise.race([cancel, connection.closed]);
+    if (error) throw error;
+  }
+
+  /** Takes rows until FINISH. */
+  private async feed(): Promise<void> {
     for (;;) {
       const message = await this.connection.receive();
       switch (message?.type) {
@@ -178,10 +207,11 @@ class Job {
           await this.takeBatch(message);
           break;
         case 'finish':
-          this.checkComplete(message.rows);
-          return 'finished';
+          // A CANCEL behind it has already dropped rows before it.
+          if (!this.cancelled) this.checkComplete(message.rows);
+          return;
         case 'cancel':
-          return 'cancelled';
+          return;
         default:
           throw new ProtocolError(
             `job: the device ${message ? `sent ${message.type}` : 'left'} in the middle`,
@@ -281,6 +311,15 @@ class Job {
     // Baselines are trained for the table alone; progress follows the job's own side network.
     if (model !== this.training.side) return;
     if (event.kind === 'step') {
+      if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
+        this.fail(
+          new ProtocolError(
+            `training diverged: step ${event.step} has loss ${event.loss} and gradient norm ${event.gradNorm}; use a lower --learning-rate`,
+            'E_DIVERGED',
+          ),
+        );
+        return;
+      }
       if (event.epoch === 1) this.firstEpochSteps++;
       this.post({
         type: 'step',
@@ -312,7 +351,9 @@ class Job {
     cache: { memory: number; spilled: number };
     backendPeakBytes: number;
   }): Promise<void> {
-    const models = this.trained.map(({ weights, ...rest }) => ({
+    // A baseline that diverged has nothing to compare with; the table goes without it.
+    const trained = this.trained.filter(({ validLoss }) => Number.isFinite(validLoss));
+    const models = trained.map(({ weights, ...rest }) => ({
       ...rest,
       seconds: (this.busyMsOf.get(rest.name) ?? 0) / 1000,
       bytes: weights.length,
@@ -326,7 +367,7 @@ class Job {
     } satisfies JsonObject;
     this.options.log.info({ session: this.session, ...metrics }, 'job trained');
     await this.connection.send({ type: 'result', metrics });
-    for (const { name, weights } of this.trained) {
+    for (const { name, weights } of trained) {
       await sendFile(this.connection, `${name}.safetensors`, weights);
     }
     const { spans } = this.tracer.record();

@@ -1,0 +1,149 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { jsonLines, tinyModel, tinyRows } from './tiny-model.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts');
+
+/** How a command ended. */
+export interface CliResult {
+  /** Exit code; null where a signal ended the process. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CliOptions {
+  /** Flags of node itself. */
+  readonly nodeArgs?: readonly string[];
+  /** Beside this process's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+}
+
+/** A running command. */
+export interface CliProcess {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly done: Promise<CliResult>;
+  /** Resolves with the output so far once `pattern` stands in it; rejects when it ends before. */
+  until(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<string>;
+}
+
+/** Starts `mobillm` with arguments, from its sources, in a process of its own. */
+export function startCli(args: readonly string[], options: CliOptions = {}): CliProcess {
+  const { nodeArgs = [], env = {}, stdin } = options;
+  const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], {
+    env: { ...process.env, NO_COLOR: '1', ...env },
+  });
+  const text = { stdout: '', stderr: '' };
+  const waiting = new Set<() => void>();
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].setEncoding('utf8').on('data', (part: string) => {
+      text[stream] += part;
+      for (const look of waiting) look();
+    });
+  }
+  // A command that does not read its input may be gone before it is written.
+  child.stdin.on('error', () => {});
+  child.stdin.end(stdin);
+  const done = new Promise<CliResult>((resolveDone, fail) => {
+    child.on('error', fail);
+    child.on('close', (code) => resolveDone({ code, ...text }));
+  });
+  return {
+    child,
+    done,
+    until: (stream, pattern) =>
+      new Promise((found, fail) => {
+        const look = () => {
+          if (!pattern.test(text[stream])) return;
+          waiting.delete(look);
+          found(text[stream]);
+        };
+        waiting.add(look);
+        look();
+        done.then(({ code }) => {
+          if (!waiting.delete(look)) return;
+          fail(new Error(`ended with ${code} before ${pattern}: ${text.stdout}${text.stderr}`));
+        }, fail);
+      }),
+  };
+}
+
+/** Runs `mobillm` with arguments to its end. */
+export function runCli(args: readonly string[], options?: CliOptions): Promise<CliResult> {
+  return startCli(args, options).done;
+}
+
+/** A server process. */
+export interface CliServer {
+  readonly url: string;
+  readonly process: CliProcess;
+  /** Ends it with a signal and waits; SIGTERM unless said otherwise. */
+  stop(signal?: NodeJS.Signals): Promise<CliResult>;
+}
+
+/** Starts `mobillm serve` on a free port. */
+export async function startServer(
+  args: readonly string[] = [],
+  options?: CliOptions,
+): Promise<CliServer> {
+  const process = startCli(['serve', '--port', '0', '--json', ...args], options);
+  const line = await process.until('stdout', /\n/);
+  const { url } = JSON.parse(line) as { url: string };
+  return {
+    url,
+    process,
+    stop(signal = 'SIGTERM') {
+      process.child.kill(signal);
+      return process.done;
+    },
+  };
+}
+
+/** A folder for one test file: a tiny model and data, removed with `remove`. */
+export interface Workspace {
+  readonly root: string;
+  /** A path inside. */
+  path(...parts: string[]): string;
+  /** Writes a data folder; a value is a file's text or its rows. */
+  data(name: string, files: Readonly<Record<string, string | readonly object[]>>): string;
+  readonly model: string;
+  /** 60 training and 30 test rows of three classes. */
+  readonly tiny: string;
+  remove(): void;
+}
+
+export function workspace(): Workspace {
+  const root = mkdtempSync(join(tmpdir(), 'mobillm-e2e-'));
+  const path = (...parts: string[]) => join(root, ...parts);
+  const data: Workspace['data'] = (name, files) => {
+    mkdirSync(path(name), { recursive: true });
+    for (const [file, content] of Object.entries(files)) {
+      const text = typeof content === 'string' ? content : jsonLines(content);
+      writeFileSync(path(name, `${file}.jsonl`), text);
+    }
+    return path(name);
+  };
+  const model = path('tiny.gguf');
+  writeFileSync(model, tinyModel());
+  const tiny = data('tiny', {
+    train: tinyRows(60, { seed: 1 }),
+    test: tinyRows(30, { seed: 2 }),
+  });
+  return {
+    root,
+    path,
+    data,
+    model,
+    tiny,
+    remove: () => rmSync(root, { recursive: true, force: true }),
+  };
+}
+
+/** Flags that make a training job a matter of a second. */
+export const SMALL_JOB = [
+  ...['--template', '{text}:', '--batch-size', '8', '--epochs', '4', '--rank', '8'],
+  ...['--layers', 'all', '--seed', '3'],
+];
