@@ -1,0 +1,77 @@
+import { SIDE_RMS_EPS, type SideName, type SideShape } from '../../src/model/index.ts';
+import { erf } from '../../src/tensor/backends/cpu/erf.ts';
+
+/** Parameters by path, row-major, in float64: what `flatten` names. */
+export type NaiveParams = ReadonlyMap<string, Float64Array>;
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+const gelu = (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2));
+
+/** `x [K] W [K,N]` row-major. */
+function times(x: readonly number[], w: Float64Array): number[] {
+  const columns = w.length / x.length;
+  return Array.from({ length: columns }, (_, n) =>
+    x.reduce((sum, value, k) => sum + value * w[k * columns + n], 0),
+  );
+}
+
+/** One row (of kind k of one sample) through a side model, up to what its head reads. */
+function row(name: SideName, p: NaiveParams, taps: readonly number[][]): number[] {
+  const get = (path: string) => p.get(path) as Float64Array;
+  const last = taps[taps.length - 1];
+  if (name === 'probe') return last;
+  if (name === 'mix') {
+    const logits = get('weights');
+    const total = logits.reduce((sum, w) => sum + Math.exp(w), 0);
+    return last.map((_, i) =>
+      taps.reduce((sum, tap, l) => sum + (Math.exp(logits[l]) / total) * tap[i], 0),
+    );
+  }
+  let s = taps[0];
+  taps.forEach((tap, l) => {
+    const mu = sigmoid(get('alpha')[l]);
+    const x = tap.map((a, i) => (1 - mu) * a + mu * s[i]);
+    const added = times(times(x, get(`down.${l}`)).map(gelu), get(`up.${l}`));
+    s = x.map((value, i) => value + added[i]);
+  });
+  const g = sigmoid(get('beta')[0]);
+  const merged = last.map((a, i) => g * s[i] + (1 - g) * a);
+  const rms = Math.sqrt(merged.reduce((sum, z) => sum + z * z, 0) / merged.length + SIDE_RMS_EPS);
+  return merged.map((z) => z / rms);
+}
+
+/**
+ * Logits `[B][C]` of a side model by its formula in float64, a sample at a time.
+ * @param taps A_1..A_L, each `[B*K, D]` row-major
+ */
+export function naiveSideLogits(
+  name: SideName,
+  shape: SideShape,
+  params: NaiveParams,
+  taps: readonly ArrayLike<number>[],
+): number[][] {
+  const { width, kinds, classes } = shape;
+  const prefix = name === 'probe' ? '' : 'head.';
+  const weight = params.get(`${prefix}weight`) as Float64Array;
+  const bias = params.get(`${prefix}bias`) as Float64Array;
+  const samples = taps[0].length / (kinds * width);
+  return Array.from({ length: samples }, (_, b) => {
+    const features = Array.from({ length: kinds }, (_, k) => {
+      const from = (b * kinds + k) * width;
+      const rows = taps.map((tap) => Array.from({ length: width }, (_, i) => tap[from + i]));
+      return row(name, params, rows);
+    }).flat();
+    return Array.from({ length: classes }, (_, c) =>
+      features.reduce((sum, f, i) => sum + f * weight[c * features.length + i], bias[c]),
+    );
+  });
+}
+
+/** Mean cross-entropy in nats. */
+export function naiveLoss(logits: readonly number[][], targets: ArrayLike<number>): number {
+  const losses = logits.map((row, b) => {
+    const top = Math.max(...row);
+    return top + Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0)) - row[targets[b]];
+  });
+  return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+}
