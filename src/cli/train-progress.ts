@@ -11,6 +11,7 @@ export class TrainProgress implements JobProgress {
   private device = 'device: starting';
   private server: string;
   private sent = 0;
+  private samplesSent = 0;
 
   constructor(job: {
     quiet: boolean;
@@ -30,6 +31,7 @@ export class TrainProgress implements JobProgress {
     const { samplesSent, samplesTotal, deviceMs, bytesSent } = batch;
     const { rate, eta } = rateAndEta(samplesSent, samplesTotal, this.startMs);
     this.sent = bytesSent;
+    this.samplesSent = samplesSent;
     this.device = `device: ${samplesSent}/${samplesTotal} samples, ${rate.toFixed(1)}/s, ETA ${eta}, ${deviceMs.toFixed(0)} ms a batch`;
     this.show();
   };
@@ -47,7 +49,8 @@ export class TrainProgress implements JobProgress {
 
   /** The device is past the rows it sends and runs the test rows. */
   onTestBatch(done: number, total: number): void {
-    const { eta } = rateAndEta(done, total, this.startMs);
+    // The rate is that of all rows so far: these take as long as those.
+    const { eta } = rateAndEta(this.samplesSent + done, this.samplesSent + total, this.startMs);
     this.device =
       done < total
         ? `device: test rows ${done}/${total}, ETA ${eta}`
