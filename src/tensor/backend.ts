@@ -129,6 +129,35 @@ export interface Kernels {
     rows: number,
     d: number,
   ) => void;
+  /**
+   * `out = (x - mean) * rstd * weight + bias`, `mean[row] = mean(x)`,
+   * `rstd[row] = 1/sqrt(mean((x - mean)^2) + eps)`; weight and bias may be `nil`.
+   */
+  layerNorm: (
+    out: Handle,
+    mean: Handle,
+    rstd: Handle,
+    x: Handle,
+    weight: Handle,
+    bias: Handle,
+    rows: number,
+    d: number,
+    eps: number,
+  ) => void;
+  /**
+   * `dx = rstd * (g - mean(g) - xhat * mean(g * xhat))`, `xhat = (x - mean) * rstd`,
+   * `g = dy * weight`.
+   */
+  layerNormGrad: (
+    dx: Handle,
+    x: Handle,
+    mean: Handle,
+    rstd: Handle,
+    weight: Handle,
+    dy: Handle,
+    rows: number,
+    d: number,
+  ) => void;
   /** `out = exp(x - max) / sum(exp(x - max))`, max and sum over the row. */
   softmax: (out: Handle, x: Handle, rows: number, d: number) => void;
   /** `out = x - max - log(sum(exp(x - max)))`, max and sum over the row. */

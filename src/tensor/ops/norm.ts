@@ -44,6 +44,58 @@ export function rmsNorm(x: Tensor, weight: Tensor | null, eps: number): Tensor {
   });
 }
 
+/**
+ * Layer norm over the last axis D: `(x - mean) / sqrt(variance + eps) * weight + bias`, the
+ * variance divided by D; weight and bias `[D]` or null (Ba et al. 2016, equation 4).
+ * @throws ShapeError when weight or bias is not `[D]`
+ */
+export function layerNorm(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  eps: number,
+): Tensor {
+  const operands = [x, weight, bias].filter((operand) => operand !== null);
+  expectDType('layerNorm', 'f32', ...operands);
+  const { kernels, nil } = commonBackend('layerNorm', ...operands);
+  const { rows, d } = rowsOf('layerNorm', x);
+  for (const [name, operand] of Object.entries({ weight, bias })) {
+    if (operand && (operand.rank !== 1 || operand.numel !== d)) {
+      throw new ShapeError(
+        `layerNorm: ${name} ${formatShape(operand.shape)} does not fit rows of ${formatShape(x.shape)}`,
+      );
+    }
+  }
+  const out = Tensor.empty(x.shape, 'f32', x.backend);
+  const perRow = [...x.shape.slice(0, -1), 1];
+  const mean = Tensor.empty(perRow, 'f32', x.backend);
+  const rstd = Tensor.empty(perRow, 'f32', x.backend);
+  const handleOf = (operand: Tensor | null) => (operand ? operand.handle : nil);
+  kernels.layerNorm(
+    ...[out.handle, mean.handle, rstd.handle, x.handle, handleOf(weight), handleOf(bias)],
+    ...([rows, d, eps] as const),
+  );
+  if (!isTracked(...operands)) {
+    mean.dispose();
+    rstd.dispose();
+    return out;
+  }
+  return record(out, operands, (dy) => {
+    const dx = Tensor.empty(x.shape, 'f32', x.backend);
+    kernels.layerNormGrad(
+      ...[dx.handle, x.handle, mean.handle, rstd.handle, handleOf(weight), dy.handle],
+      ...([rows, d] as const),
+    );
+    const grads = [dx];
+    if (weight) {
+      const normed = binary('mul', binary('sub', x, mean), rstd);
+      grads.push(reduceTo('layerNorm', binary('mul', normed, dy), weight.shape));
+    }
+    if (bias) grads.push(reduceTo('layerNorm', dy, bias.shape));
+    return grads;
+  });
+}
+
 /** `exp(x) / sum(exp(x))` over the last axis. @throws ShapeError for a scalar */
 export function softmax(x: Tensor): Tensor {
   return overRows('softmax', 'softmaxGrad', x);

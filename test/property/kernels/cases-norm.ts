@@ -15,6 +15,9 @@ const SUMMED: Tolerance = { absolute: 1e-5, relative: 2e-6 };
 /** e^x to 1e-7, arguments to |x| EPSILON with |x| at most 40. */
 const EXPONENTIAL: Tolerance = { absolute: 1e-30, relative: 6e-6 };
 
+/** Large enough that rows of equal values (rows of one, always) do not magnify rounding. */
+const LAYER_EPS = 0.1;
+
 const rmsNorm = kernelCase(
   fc.record({ ...shape, weighted: fc.boolean(), tiny: fc.boolean() }),
   ({ rows, d, from, weighted, tiny }) => {
@@ -41,6 +44,44 @@ const rmsNormGrad = kernelCase(
     outputs: [{ numel: rows * d }],
     run: (kernels, [dx], [x, rstd, weight, dy]) =>
       kernels.rmsNormGrad(dx, x, rstd, weight, dy, rows, d),
+    tolerance: SUMMED,
+  }),
+);
+
+const layerNorm = kernelCase(
+  fc.record({
+    ...shape,
+    weighted: fc.boolean(),
+    biased: fc.boolean(),
+    middle: fc.constantFrom(0, 3),
+  }),
+  ({ rows, d, from, weighted, biased, middle }) => ({
+    inputs: [
+      values(from, rows * d, middle - 2, middle + 2),
+      weighted ? values(from + 1, d, -2, 2) : null,
+      biased ? values(from + 2, d, -2, 2) : null,
+    ],
+    outputs: [{ numel: rows * d }, { numel: rows }, { numel: rows }],
+    run: (kernels, [out, mean, rstd], [x, weight, bias]) =>
+      kernels.layerNorm(out, mean, rstd, x, weight, bias, rows, d, LAYER_EPS),
+    // The mean, off by an ulp or two of |x| <= 5, is subtracted, and rstd is at most 3.2.
+    tolerance: { absolute: 3.2 * 2 * 5 * 8 * EPSILON, relative: 4e-6 },
+  }),
+);
+
+const layerNormGrad = kernelCase(
+  fc.record({ ...shape, weighted: fc.boolean() }),
+  ({ rows, d, from, weighted }) => ({
+    inputs: [
+      values(from, rows * d, -2, 2),
+      values(from + 1, rows, -0.5, 0.5),
+      values(from + 2, rows, 0.5, 1.5),
+      weighted ? values(from + 3, d, -2, 2) : null,
+      values(from + 4, rows * d),
+    ],
+    outputs: [{ numel: rows * d }],
+    run: (kernels, [dx], [x, mean, rstd, weight, dy]) =>
+      kernels.layerNormGrad(dx, x, mean, rstd, weight, dy, rows, d),
     tolerance: SUMMED,
   }),
 );
@@ -113,6 +154,8 @@ const crossEntropyGrad = kernelCase(fc.record(shape), ({ rows, d, from }) => ({
 export const normCases = {
   rmsNorm,
   rmsNormGrad,
+  layerNorm,
+  layerNormGrad,
   softmax,
   logSoftmax,
   softmaxGrad: grad('softmaxGrad'),

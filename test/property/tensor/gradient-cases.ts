@@ -225,6 +225,22 @@ export const CASES: Record<string, Case> = {
       f: ([x, w]) => ops.rmsNorm(x, w ?? null, 0.5),
     };
   },
+  layerNorm: (make) => {
+    const shape = make.shape();
+    const d = shape[shape.length - 1];
+    const weighted = make.coin();
+    const biased = make.coin();
+    return {
+      inputs: [
+        make.any(...shape),
+        ...(weighted ? [make.any(d)] : []),
+        ...(biased ? [make.any(d)] : []),
+      ],
+      // An eps near the values' variance: the curve bends on a scale that the differences resolve.
+      f: ([x, ...rest]) =>
+        ops.layerNorm(x, weighted ? rest[0] : null, biased ? rest[weighted ? 1 : 0] : null, 1),
+    };
+  },
   softmax: unary(ops.softmax),
   logSoftmax: unary(ops.logSoftmax),
   crossEntropy,

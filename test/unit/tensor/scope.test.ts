@@ -11,6 +11,7 @@ import {
   full,
   gelu,
   keep,
+  layerNorm,
   live,
   matmul,
   mean,
@@ -105,6 +106,7 @@ test('operations leave no hidden tensors, with or without a scope', () => {
   const before = live().allocations;
   const runs: Record<string, () => Tensor> = {
     rmsNorm: () => rmsNorm(x, w, 1e-5),
+    layerNorm: () => layerNorm(x, w, w, 1e-5),
     mean: () => mean(x),
     crossEntropy: () => crossEntropy(x, targets),
     stack: () => stack([x, x]),

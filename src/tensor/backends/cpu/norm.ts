@@ -9,7 +9,7 @@ function logSumExp(x: Float32Array, start: number, d: number): number {
   return top + Math.log(total);
 }
 
-/** RMS norm and softmax over rows of width d, with their gradients; sums in f64. */
+/** RMS norm, layer norm and softmax over rows of width d, with their gradients; sums in f64. */
 export const normKernels = {
   rmsNorm(out, rstd, x, weight, rows, d, eps) {
     for (let row = 0; row < rows; row++) {
@@ -33,6 +33,42 @@ export const normKernels = {
       for (let j = 0; j < d; j++) {
         const g = dy[start + j] * (weight ? weight[j] : 1);
         dx[start + j] = scale * (g - x[start + j] * scale * mean);
+      }
+    }
+  },
+  layerNorm(out, mean, rstd, x, weight, bias, rows, d, eps) {
+    for (let row = 0; row < rows; row++) {
+      const start = row * d;
+      let total = 0;
+      for (let j = 0; j < d; j++) total += x[start + j];
+      const middle = total / d;
+      let squares = 0;
+      for (let j = 0; j < d; j++) squares += (x[start + j] - middle) ** 2;
+      const scale = 1 / Math.sqrt(squares / d + eps);
+      mean[row] = middle;
+      rstd[row] = scale;
+      for (let j = 0; j < d; j++) {
+        const normed = (x[start + j] - middle) * scale;
+        out[start + j] = normed * (weight ? weight[j] : 1) + (bias ? bias[j] : 0);
+      }
+    }
+  },
+  layerNormGrad(dx, x, mean, rstd, weight, dy, rows, d) {
+    for (let row = 0; row < rows; row++) {
+      const start = row * d;
+      const scale = rstd[row];
+      const middle = mean[row];
+      let total = 0;
+      let dot = 0;
+      for (let j = 0; j < d; j++) {
+        const g = dy[start + j] * (weight ? weight[j] : 1);
+        total += g;
+        dot += g * (x[start + j] - middle) * scale;
+      }
+      for (let j = 0; j < d; j++) {
+        const g = dy[start + j] * (weight ? weight[j] : 1);
+        const normed = (x[start + j] - middle) * scale;
+        dx[start + j] = scale * (g - total / d - (normed * dot) / d);
       }
     }
   },

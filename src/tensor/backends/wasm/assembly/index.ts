@@ -9,6 +9,7 @@ export { copy } from './copy';
 export { argmax, max_ as max, sum } from './reduce';
 export { matmul } from './matmul';
 export { logSoftmax, logSoftmaxGrad, rmsNorm, rmsNormGrad, softmax, softmaxGrad } from './norm';
+export { layerNorm, layerNormGrad } from './layer-norm';
 export { crossEntropyGrad, nllLoss } from './loss';
 export { gatherRows, scatterAddRows } from './embedding';
 export { rope } from './rope';
