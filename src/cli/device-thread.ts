@@ -66,13 +66,17 @@ export class DeviceThread implements EncodingEngine {
   /**
    * Starts the thread and loads a model.
    * @param onProgress called with the share loaded, 0 to 1
+   * @param signal ends the thread at once, whatever it does, now and later
    * @throws FormatError for a file that is no model this build runs
    */
   static async load(
     options: LoadModelOptions,
     onProgress?: (share: number) => void,
+    signal?: AbortSignal,
   ): Promise<DeviceThread> {
+    signal?.throwIfAborted();
     const rpc = connectRpc(spawnWorker(new URL('./device-worker.ts', import.meta.url)));
+    signal?.addEventListener('abort', () => void rpc.terminate(), { once: true });
     try {
       const info = await rpc.call<DeviceInfo>('load', options, { onEvent: onProgress });
       return new DeviceThread(rpc, info);

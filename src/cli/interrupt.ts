@@ -1,5 +1,11 @@
 import { constants } from 'node:os';
 
+/**
+ * Signals closer together than this are one Ctrl-C, in ms: a terminal sends it to every process in
+ * the foreground, and those that start others pass it on as well.
+ */
+const SAME_MS = 400;
+
 /** Thrown through a command that Ctrl-C ended; its name makes the exit code 130. */
 export class InterruptedError extends Error {
   constructor(message: string) {
@@ -19,9 +25,14 @@ export async function interruptible<T>(
   body: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
+  let first = 0;
   const stop = () => {
-    if (controller.signal.aborted) process.exit(128 + constants.signals.SIGINT);
-    controller.abort(new InterruptedError(unsaved));
+    if (!controller.signal.aborted) {
+      first = performance.now();
+      controller.abort(new InterruptedError(unsaved));
+    } else if (performance.now() - first > SAME_MS) {
+      process.exit(128 + constants.signals.SIGINT);
+    }
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);

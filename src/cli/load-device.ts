@@ -34,8 +34,7 @@ export async function loadDevice(
       randomSeed: options.randomSeed,
     },
     (share) => line.update(() => `loading ${flags.model}: ${Math.round(share * 100)}%`),
-  );
-  line.done();
-  options.signal?.addEventListener('abort', () => void device.close(), { once: true });
+    options.signal,
+  ).finally(() => line.done());
   return device;
 }

@@ -13,12 +13,12 @@ import { VERSION } from './version.ts';
 
 const program = new Command('mobillm')
   .description(
-    'Fine-tune a language model from a device that only runs it forward: a frozen, quantized\n' +
-      'backbone here, a side network trained on a server over there.',
+    'Fine-tune a language model from a device that only runs it forward: a frozen, quantized backbone here, a side network trained on a server over there.',
   )
   .version(VERSION)
   .option('--debug', 'show the stack of an error')
-  .showHelpAfterError('(see --help)')
+  // What commander has to say of a wrong flag is said below, in one line like every other error.
+  .configureOutput({ outputError: () => {} })
   .exitOverride()
   .addHelpText(
     'after',
@@ -52,13 +52,23 @@ try {
   process.exitCode = report(error);
 }
 
+/** Errors of the argument parser; help and version, which are none, come as errors as well. */
+function reportUsage(error: Error & { exitCode?: number; code?: string }): number {
+  if (error.exitCode === 0) return 0;
+  // Called without a command: the help is the answer.
+  if (error.code !== 'commander.help') {
+    const command = program.commands.find((known) => known.name() === process.argv[2]);
+    const help = ['mobillm', command?.name(), '--help'].filter(Boolean).join(' ');
+    const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    process.stderr.write(`error [E_USAGE]: ${message} (see ${help})\n`);
+  }
+  return exitCodeOf(error);
+}
+
 /** Says in one line what went wrong, and gives the exit code. */
 function report(error: unknown): number {
   const code = (error as { code?: unknown } | undefined)?.code;
-  // Commander has printed its own line; help and version come through here as well.
-  if (typeof code === 'string' && code.startsWith('commander.')) {
-    return (error as { exitCode: number }).exitCode === 0 ? 0 : exitCodeOf(error);
-  }
+  if (typeof code === 'string' && code.startsWith('commander.')) return reportUsage(error as Error);
   const exitCode = exitCodeOf(error);
   const message = error instanceof Error ? error.message : String(error);
   if (exitCode === 130) process.stderr.write(`interrupted: ${message}\n`);

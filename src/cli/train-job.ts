@@ -16,11 +16,12 @@ import {
   type TapPlan,
   type TimedBatch,
 } from '../device/index.ts';
-import { readText, writeFileAtomic } from '../platform/node.ts';
+import { checkWritable, readText } from '../platform/node.ts';
 import type { ActivationBits } from '../quant/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
-import { ProtocolError } from '../tensor/errors.ts';
+import { FormatError, ProtocolError, UsageError } from '../tensor/errors.ts';
 import { covered, overlap, Tracer } from '../trace/index.ts';
+import type { Connection } from '../transport/index.ts';
 import { connectWs } from '../transport/ws-node.ts';
 import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config.ts';
 import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
@@ -36,6 +37,9 @@ import { VERSION } from './version.ts';
 /** Baselines trained beside the side network. */
 const BASELINES = ['probe', 'mix'] as const;
 
+/** How long leaving may take where the server has stopped reading, in ms. */
+const HANG_UP_MS = 1_000;
+
 /** The flags of `mobillm train`. */
 export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags {
   readonly server: string;
@@ -50,23 +54,29 @@ export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags {
 
 /**
  * A whole training job from the device's side: data, model, server, adapter, evaluation.
+ * @returns the report, and the trace as the text of its file
  * @throws typed errors of every part; nothing is written unless all went well
  */
-export async function train(flags: TrainFlags, signal: AbortSignal): Promise<TrainReport> {
+export async function train(
+  flags: TrainFlags,
+  signal: AbortSignal,
+): Promise<{ report: TrainReport; trace: string }> {
   const started = performance.now();
   const quiet = flags.json === true;
+  // What can be known to fail is known before anything takes time.
+  await checkFlags(flags);
   const data = await loadDataset(flags.data, { readText, seed: flags.seed });
   checkTemplate(flags.template, data.pairs);
+  const rows = chooseRows(flags, data);
   const modelPath = await resolveModel(flags.model, { quiet, signal });
-  const connection = await connectWs(flags.server, { token: flags.token });
+  const connection = await connectWs(flags.server, { token: flags.token, signal });
   const cancel = () => {
-    connection
-      .send({ type: 'cancel', reason: 'interrupted' })
-      .catch(() => {})
-      .finally(() => connection.close());
+    connection.send({ type: 'cancel', reason: 'interrupted' }).catch(() => {});
+    void hangUp(connection);
   };
   signal.addEventListener('abort', cancel, { once: true });
   let device: DeviceThread | undefined;
+  let progress: TrainProgress | undefined;
   try {
     device = await loadDevice(
       { ...flags, model: modelPath },
@@ -76,61 +86,87 @@ export async function train(flags: TrainFlags, signal: AbortSignal): Promise<Tra
       software: `mobillm ${VERSION}`,
       ...device.info,
     });
-    const { plan, train: rows } = planJob(flags, data, device);
+    const plan = planJob(flags, data, rows.shots, device);
     const { prefixTokens } = await device.usePlan(plan);
     const options = trainingOptions(flags, flags.baselines ? BASELINES : []);
     const tracer = new Tracer('device');
-    const progress = new TrainProgress({
+    progress = new TrainProgress({
       quiet,
       options,
-      rows: rows.length,
+      rows: rows.train.length,
       server: welcome.backend,
     });
-    const outcome = await runRows(connection, device, {
-      flags,
-      data,
-      plan,
-      rows,
-      options,
-      tracer,
-      progress,
-    });
-    await connection.close();
-    progress.done();
+    const job = { flags, data, plan, rows: rows.train, options, tracer, progress };
+    const outcome = await runRows(connection, device, job);
+    await hangUp(connection);
 
     const run: TrainedRun = { model: flags.model, plan, options, info: device.info };
-    const report = await finish(run, flags, data, rows, outcome, device, tracer, prefixTokens);
-    if (flags.trace) await writeFileAtomic(flags.trace, tracer.toJson());
+    const { adapter, baselines, report } = await sumUp(run, job, outcome, device, prefixTokens);
+    signal.throwIfAborted();
+    await writeAdapterFolder(flags.adapterPath, adapter, baselines);
+    const wall = (performance.now() - started) / 1000;
     return {
-      ...report,
-      seconds: { ...report.seconds, wall: (performance.now() - started) / 1000 },
+      report: { ...report, seconds: { ...report.seconds, wall } },
+      trace: tracer.toJson(),
     };
   } finally {
     signal.removeEventListener('abort', cancel);
+    progress?.done();
     await device?.close();
-    await connection.close().catch(() => {});
+    await hangUp(connection);
   }
 }
 
-/** What is tapped and how prompts read; rows that stand in the prefix are not trained on. */
+/** Fails over flags that need neither data nor model nor server to be known as wrong. */
+async function checkFlags(flags: TrainFlags): Promise<void> {
+  if (!/^wss?:\/\/[^/]/.test(flags.server) || !URL.canParse(flags.server)) {
+    throw new UsageError(`--server: ${flags.server} is no address such as ws://HOST:8765`);
+  }
+  await checkWritable('--adapter-path', flags.adapterPath, 'folder');
+  if (flags.trace) await checkWritable('--trace', flags.trace, 'file');
+}
+
+/** Ends the connection in order, or at once where the server has stopped reading. */
+async function hangUp(connection: Connection): Promise<void> {
+  const timer = setTimeout(() => connection.fail('E_CANCELLED', 'interrupted'), HANG_UP_MS);
+  await connection.close().catch(() => {});
+  clearTimeout(timer);
+}
+
+/** The rows that stand in every prompt, and those to train on: all others. */
+function chooseRows(flags: TrainFlags, data: Dataset): { shots: Sample[]; train: Sample[] } {
+  if (data.valid.length === 0) {
+    throw new FormatError(
+      `data: ${data.folder}: no class has a row to spare for validation; add rows to train.jsonl, or a valid.jsonl`,
+      'E_DATA',
+    );
+  }
+  const shots = chooseShots(data.train, flags.prefixShots, flags.seed);
+  const inPrefix = new Set(shots);
+  const train = data.train.filter((sample) => !inPrefix.has(sample));
+  if (train.length === 0) {
+    throw new UsageError(
+      `--prefix-shots: ${flags.prefixShots} leave none of ${data.train.length} rows to train on; use fewer`,
+    );
+  }
+  return { shots, train };
+}
+
+/** What is tapped and how prompts read. */
 function planJob(
   flags: TrainFlags,
   data: Dataset,
+  shots: readonly Sample[],
   device: DeviceThread,
-): { plan: TapPlan; train: readonly Sample[] } {
-  const shots = chooseShots(data.train, flags.prefixShots, flags.seed);
-  const inPrefix = new Set(shots);
+): TapPlan {
   return {
-    train: data.train.filter((sample) => !inPrefix.has(sample)),
-    plan: {
-      template: flags.template,
-      labels: data.labels,
-      prefix: shotsPrefix(flags.template, data.labels, shots),
-      maxSeqLength: flags.maxSeqLength,
-      layers: flags.layers(device.info.layers),
-      kinds: flags.taps,
-      bits: Number(flags.activationBits) as ActivationBits,
-    },
+    template: flags.template,
+    labels: data.labels,
+    prefix: shotsPrefix(flags.template, data.labels, shots),
+    maxSeqLength: flags.maxSeqLength,
+    layers: flags.layers(device.info.layers),
+    kinds: flags.taps,
+    bits: Number(flags.activationBits) as ActivationBits,
   };
 }
 
@@ -146,7 +182,7 @@ interface RowsJob {
 
 /** Sends the rows; computes the test rows' taps while the server goes on with later epochs. */
 async function runRows(
-  connection: Parameters<typeof runJob>[0],
+  connection: Connection,
   device: DeviceThread,
   job: RowsJob,
 ): Promise<JobOutcome & { test: TimedBatch[] }> {
@@ -183,17 +219,18 @@ async function runRows(
   return { ...outcome, test };
 }
 
-/** Evaluates every trained model on the test rows, writes the folder, sums up. */
-async function finish(
+/** Evaluates every trained model on the test rows and puts together what is written and printed. */
+async function sumUp(
   run: TrainedRun,
-  flags: TrainFlags,
-  data: Dataset,
-  rows: readonly Sample[],
+  { flags, data, rows, tracer }: RowsJob,
   outcome: JobOutcome & { test: TimedBatch[] },
   device: DeviceThread,
-  tracer: Tracer,
   prefixTokens: number,
-): Promise<TrainReport> {
+): Promise<{
+  adapter: SavedAdapter;
+  baselines: ReadonlyMap<string, SavedAdapter>;
+  report: TrainReport;
+}> {
   const { options } = run;
   const parsed = modelRunSchema.safeParse(outcome.metrics);
   if (!parsed.success) {
@@ -222,15 +259,15 @@ async function finish(
   const main = saved.get(options.side);
   if (!main) throw new ProtocolError(`the server trained no ${options.side} network`);
   saved.delete(options.side);
-  await writeAdapterFolder(flags.adapterPath, main, saved);
 
   const compute = tracer.intervals('compute', 'device');
   const steps = tracer.intervals('step', 'server');
   const memory = await device.memory();
   const testTokens = outcome.test.reduce((n, batch) => n + batch.tokens, 0);
   const deviceSeconds = covered(compute) / 1000;
+  const testTruncated = outcome.test.reduce((n, batch) => n + batch.truncated, 0);
   const tested = (name: string) => accuracy.get(name) ?? null;
-  return {
+  const report: TrainReport = {
     model: flags.model,
     data: data.folder,
     method: options.side,
@@ -259,7 +296,7 @@ async function finish(
       computed: outcome.tokens + testTokens,
       prefix: prefixTokens,
       perSecond: (outcome.tokens + testTokens) / deviceSeconds,
-      truncatedSamples: outcome.truncated,
+      truncatedSamples: outcome.truncated + testTruncated,
     },
     kernels: device.info.kernels,
     deviceBackend: device.info.backend,
@@ -268,4 +305,5 @@ async function finish(
     randomBackbone: flags.randomBackbone === true,
     adapterPath: flags.adapterPath,
   };
+  return { adapter: main, baselines: saved, report };
 }

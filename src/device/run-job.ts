@@ -10,15 +10,20 @@ import {
   encodeHalves,
   estimateClockOffset,
   FileReceiver,
+  FRAME_HEADER_BYTES,
   type JobMessage,
   type JsonObject,
   PROTOCOL_VERSION,
   type Split,
   type StepMessage,
+  TAPS_HEADER_BYTES,
   type WelcomeMessage,
 } from '../transport/index.ts';
 import type { EncodedBatch } from './device-engine.ts';
 import type { TapPlan } from './tap-plan.ts';
+
+/** Bytes of activations in one frame: small enough that nothing waits long behind one. */
+const MAX_TILE_BYTES = 1024 * 1024;
 
 /** Bytes of files (adapters) the server may have under way to the device. */
 const DEVICE_CREDIT_WINDOW = 4 * 1024 * 1024;
@@ -212,7 +217,7 @@ async function sendRows(
   return { tokens, truncated };
 }
 
-/** A frame a layer, then the frame that says which rows they were. */
+/** A frame a layer, or more where rows are many, then the frame that says which rows they were. */
 async function sendBatch(
   connection: Connection,
   job: JobSpec,
@@ -225,20 +230,20 @@ async function sendBatch(
   const { plan, width } = job;
   const startMs = monotonicMs();
   const before = connection.bytesSent.total;
+  const tap = { type: 'taps', batch, split, kindStart: 0, width, bits: plan.bits } as const;
+  const kindCount = plan.kinds.length;
+  const rowBytes = encoded.taps[0].length / rows.length;
+  const room = connection.largestDataFrame - FRAME_HEADER_BYTES - TAPS_HEADER_BYTES;
+  const tileRows = Math.max(1, Math.floor(Math.min(room, MAX_TILE_BYTES) / rowBytes));
   for (const [index, layer] of plan.layers.entries()) {
-    await connection.send({
-      type: 'taps',
-      batch,
-      split,
-      layer,
-      kindStart: 0,
-      kindCount: plan.kinds.length,
-      rowStart: 0,
-      rowCount: rows.length,
-      width,
-      bits: plan.bits,
-      data: encoded.taps[index],
-    });
+    for (let rowStart = 0; rowStart < rows.length; rowStart += tileRows) {
+      const rowCount = Math.min(tileRows, rows.length - rowStart);
+      const data = encoded.taps[index].subarray(
+        rowStart * rowBytes,
+        (rowStart + rowCount) * rowBytes,
+      );
+      await connection.send({ ...tap, layer, kindCount, rowStart, rowCount, data });
+    }
   }
   await connection.send({
     type: 'batch',

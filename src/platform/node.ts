@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import {
+  access,
+  constants,
   type FileHandle,
   mkdir,
   open,
@@ -9,6 +11,7 @@ import {
   rename,
   rm,
   stat,
+  writeFile,
 } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -134,6 +137,36 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
+/**
+ * Fails early where a file or folder could not be written later, after hours of work: something of
+ * the other kind is there, or the nearest folder above that exists is none or may not be written.
+ * @throws UsageError `E_FILE` or `E_NO_ACCESS`, beginning with `operation`.
+ */
+export async function checkWritable(
+  operation: string,
+  path: string,
+  kind: 'file' | 'folder',
+): Promise<void> {
+  const target = resolve(path);
+  const there = await stat(target).catch(() => null);
+  if (there && kind === 'folder' && !there.isDirectory()) {
+    throw fileError(operation, path, { code: 'ENOTDIR' });
+  }
+  if (there?.isDirectory() && kind === 'file') throw fileError(operation, path, { code: 'EISDIR' });
+  let folder = dirname(target);
+  let stats = await stat(folder).catch(() => null);
+  while (!stats && folder !== dirname(folder)) {
+    folder = dirname(folder);
+    stats = await stat(folder).catch(() => null);
+  }
+  if (stats && !stats.isDirectory()) throw fileError(operation, folder, { code: 'ENOTDIR' });
+  try {
+    await access(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw fileError(operation, folder, error);
+  }
+}
+
 /** A name beside `path` for something unfinished: hidden, and unlike any other run's. */
 export function temporaryBeside(path: string): string {
   const unique = `${process.pid}-${randomBytes(4).toString('hex')}`;
@@ -175,11 +208,19 @@ async function realTarget(path: string): Promise<string> {
 
 /**
  * Writes a file whole or not at all: into a temporary file beside it, synced, then renamed over it.
- * Missing parent folders are made.
+ * Missing parent folders are made. What is there and no file, such as a pipe, is written to as it is.
  * @throws UsageError `E_DISK_FULL`, `E_NO_ACCESS` or `E_FILE`; nothing half-written is left.
  */
 export async function writeFileAtomic(path: string, data: Uint8Array | string): Promise<void> {
   const target = await realTarget(path);
+  const there = await stat(target).catch(() => null);
+  if (there && !there.isFile() && !there.isDirectory()) {
+    // A rename would replace the device or pipe by a file.
+    await writeFile(target, data).catch((error) => {
+      throw fileError('write', path, error);
+    });
+    return;
+  }
   const temporary = temporaryBeside(target);
   try {
     await mkdir(dirname(target), { recursive: true });

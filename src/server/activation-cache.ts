@@ -117,7 +117,13 @@ export class ActivationCache {
   private openSpill() {
     if (!this.spill) {
       const folder = mkdtempSync(join(this.spillDir, 'mobillm-spill-'));
-      this.spill = { folder, file: openSync(join(folder, 'activations.bin'), 'w+') };
+      const path = join(folder, 'activations.bin');
+      this.spill = { folder, file: openSync(path, 'w+') };
+      // Without a name the file goes with the process, however that ends. Windows does not let go
+      // of an open file; there `close` removes it.
+      try {
+        rmSync(folder, { recursive: true });
+      } catch {}
     }
     return this.spill;
   }

@@ -1,6 +1,6 @@
 /** A connection: typed messages in order over a channel, under credit, with one typed end. */
 import { ProtocolError } from '../tensor/errors.ts';
-import { type Channel, CLOSE_FAULT, CLOSE_NORMAL, closeFault } from './channel.ts';
+import { type Channel, CLOSE_FAULT, CLOSE_NORMAL, CLOSE_VERSION, closeFault } from './channel.ts';
 import {
   type ConnectionLimits,
   type ConnectionOptions,
@@ -372,7 +372,12 @@ export class Connection {
       return;
     }
     const detail = `in state '${this.#state}', code ${code}${reason ? `, ${reason}` : ''}`;
-    this.#finish(closeFault(`connection to ${this.remote}: closed ${detail}`, code), code, '');
+    const hint =
+      this.role === 'device' && code !== CLOSE_VERSION
+        ? "; check the network and the server's log, then run again"
+        : '';
+    const text = `connection to ${this.remote}: closed ${detail}${hint}`;
+    this.#finish(closeFault(text, code), code, '');
   }
 
   /** A fault seen here: tell the other end, then end. */

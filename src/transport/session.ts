@@ -77,12 +77,12 @@ export function nextState(state: SessionState, sender: Role, type: MessageType):
   return next;
 }
 
+const DEVICE_MAY_LEAVE: ReadonlySet<SessionState> = new Set(['new', 'finished', 'cancelled']);
+
 /**
- * May an end see the other close in this state without a fault? A device may leave once it has sent
- * every row; a server only between jobs.
+ * May an end see the other close in this state without a fault? A device may leave before it has
+ * begun and once it has sent every row; a server only between jobs.
  */
 export function mayCloseIn(state: SessionState, closer: Role): boolean {
-  return (
-    state === 'ready' || (closer === 'device' && (state === 'finished' || state === 'cancelled'))
-  );
+  return state === 'ready' || (closer === 'device' && DEVICE_MAY_LEAVE.has(state));
 }

@@ -11,6 +11,8 @@ export interface ConnectOptions extends Omit<ConnectionOptions, 'role' | 'remote
   readonly token?: string;
   /** How long the socket may take to open, in ms. */
   readonly connectTimeoutMs?: number;
+  /** Gives the attempt up; of no effect once the socket is open. */
+  readonly signal?: AbortSignal;
 }
 
 /** Default of ConnectOptions.connectTimeoutMs. */
@@ -39,6 +41,11 @@ export function connectWebSocket(url: string, options: ConnectOptions = {}): Pro
       return;
     }
     const opened = socket;
+    options.signal?.addEventListener('abort', () => {
+      if (opened.readyState !== WebSocket.CONNECTING) return;
+      refuse('the attempt was given up');
+      opened.close();
+    });
     opened.binaryType = 'arraybuffer';
     opened.onerror = () => refuse('the socket did not open: not running, or the token is wrong');
     opened.onclose = opened.onerror;

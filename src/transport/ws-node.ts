@@ -44,6 +44,9 @@ export function connectWs(url: string, options: ConnectOptions = {}): Promise<Co
       reject(unreachable(url, (error as Error).message, error));
       return;
     }
+    options.signal?.addEventListener('abort', () => {
+      if (socket.readyState === WebSocket.CONNECTING) socket.terminate();
+    });
     socket.once('unexpected-response', (request, response) => {
       let text = '';
       response.setEncoding('utf8');

@@ -38,6 +38,7 @@ Output: label, tab, probability, tab, text.`,
         if (flags.text === undefined && process.stdin.isTTY) {
           throw new UsageError('predict: give --text, or texts on standard input');
         }
+        if (flags.text?.trim() === '') throw new UsageError('predict: --text is empty');
         const quiet = flags.json === true;
         const { device, adapter } = await openAdapter(flags, { quiet, signal });
         const predict = async ({ text, textPair }: Omit<Sample, 'label'>) => {
@@ -64,6 +65,8 @@ Output: label, tab, probability, tab, text.`,
               for (const row of parseRows(line, `standard input, line ${number}`))
                 await predict(row);
           }
+          // An interrupted input ends like one that is used up.
+          signal.throwIfAborted();
         } finally {
           await device.close();
         }

@@ -1,9 +1,10 @@
-import type { Command } from 'commander';
-import { Option } from 'commander';
+import { access, constants, mkdir } from 'node:fs/promises';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
+import { fileError } from '../../platform/node.ts';
 import { runSession, SERVER_BACKENDS, type ServerBackend } from '../../server/index.ts';
 import { serveWs } from '../../transport/ws-node.ts';
-import { integer } from '../flags.ts';
+import { decimal, integer } from '../flags.ts';
 import { VERSION } from '../version.ts';
 
 interface ServeFlags {
@@ -19,8 +20,27 @@ interface ServeFlags {
 
 const MEGABYTE = 1_000_000;
 
+/** Addresses that only this machine reaches. */
+const LOOPBACK = /^(localhost|127\.[\d.]+|::1)$/;
+
+function port(text: string): number {
+  const value = integer(0)(text);
+  if (value > 65_535) throw new InvalidArgumentError('It must be at most 65535.');
+  return value;
+}
+
 /** Bytes a device may have under way: a few batches, so that neither side waits for the other. */
 const CREDIT_WINDOW = 16 * 1024 * 1024;
+
+/** Makes the folder where it is missing. @throws UsageError when it cannot be made or written to */
+async function makeSpillDir(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+    await access(path, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw fileError('--spill-dir', path, error);
+  }
+}
 
 /** `mobillm serve`: trains side networks for whoever connects. */
 export function registerServe(program: Command): void {
@@ -28,7 +48,7 @@ export function registerServe(program: Command): void {
     .command('serve')
     .description('train side networks for devices that connect')
     .option('--host <address>', 'address to listen on; 0.0.0.0 for all', '127.0.0.1')
-    .option('--port <port>', 'port to listen on; 0 for any free one', integer(0), 8765)
+    .option('--port <port>', 'port to listen on; 0 for any free one', port, 8765)
     .addOption(
       new Option('--backend <name>', 'what trains; cpu is the slow reference')
         .choices([...SERVER_BACKENDS])
@@ -38,7 +58,7 @@ export function registerServe(program: Command): void {
     .option(
       '--cache-limit <MB>',
       'activations of a job held in memory; the rest goes to disk',
-      integer(1),
+      decimal(0),
       1024,
     )
     .option(
@@ -51,8 +71,20 @@ export function registerServe(program: Command): void {
         .default('info'),
     )
     .option('--json', 'print one JSON line {"url", "port"} on standard output once listening')
+    .addHelpText(
+      'after',
+      `
+Runs until Ctrl-C, which is its normal end: exit code 0. Jobs under way are broken off; their
+devices are told. The log goes to standard error, a JSON object a line. What a device sends are
+hidden states and labels, never text; see "Privacy" in the README for what they give away. Beyond
+this machine, give --token, and put a TLS proxy in front: --server wss://... connects through it.`,
+    )
     .action(async (flags: ServeFlags) => {
       const log = pino({ level: flags.logLevel }, pino.destination(2));
+      if (flags.spillDir) await makeSpillDir(flags.spillDir);
+      if (!flags.token && !LOOPBACK.test(flags.host)) {
+        log.warn({ host: flags.host }, 'whoever reaches this port can train here; give --token');
+      }
       const server = await serveWs(
         {
           host: flags.host,
@@ -64,7 +96,7 @@ export function registerServe(program: Command): void {
           runSession(connection, {
             software: `mobillm ${VERSION}`,
             backend: flags.backend,
-            cacheLimit: flags.cacheLimit * MEGABYTE,
+            cacheLimit: Math.floor(flags.cacheLimit * MEGABYTE),
             spillDir: flags.spillDir,
             creditWindow: CREDIT_WINDOW,
             log,

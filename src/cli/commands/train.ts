@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { writeFileAtomic } from '../../platform/node.ts';
 import { addModelFlags, addTapFlags } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { printReport } from '../report.ts';
@@ -34,8 +35,9 @@ in few bits, and the labels: see "Privacy" in the README.`,
     )
     .action(async (flags: TrainFlags) => {
       await interruptible(`no adapter was written to ${flags.adapterPath}`, async (signal) => {
-        const report = await train(flags, signal);
+        const { report, trace } = await train(flags, signal);
         printReport(report, flags.json === true);
+        if (flags.trace) await writeFileAtomic(flags.trace, trace);
       });
     });
 }
