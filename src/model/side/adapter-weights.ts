@@ -1,6 +1,7 @@
 import type { ByteSource } from '../../platform/byte-source.ts';
 import {
   type Backend,
+  disposeTree,
   FormatError,
   flatten,
   formatShape,
@@ -10,7 +11,12 @@ import {
   type Tree,
   tensor,
 } from '../../tensor/index.ts';
-import { encodeSafetensors, type NamedValues, openSafetensors } from '../weights/safetensors.ts';
+import {
+  encodeSafetensors,
+  type NamedValues,
+  openSafetensors,
+  type SafetensorsFile,
+} from '../weights/safetensors.ts';
 import type { SideModel } from './side-model.ts';
 import type { ChannelAffine } from './tap-statistics.ts';
 
@@ -68,6 +74,32 @@ export async function loadAdapterWeights(
 ): Promise<LoadedAdapter> {
   const file = await openSafetensors(source);
   const skeleton = model.init(random(0), backend);
+  try {
+    const values = await readAdapterTensors(file, model, skeleton);
+    const params = mapTree(skeleton, (leaf, path) =>
+      keep(tensor(values.get(path) as Float32Array, leaf.shape, { backend })),
+    );
+    const channels = (name: (typeof CHANNELS)[number]): ChannelAffine => ({
+      mean: values.get(`${name}.mean`) as Float32Array,
+      scale: values.get(`${name}.scale`) as Float32Array,
+    });
+    return {
+      model,
+      params,
+      standardizer: channels('standardizer'),
+      calibration: channels('calibration'),
+    };
+  } finally {
+    disposeTree(skeleton);
+  }
+}
+
+/** All tensors of the file by name, of the shapes that `skeleton` and the channels have. */
+async function readAdapterTensors(
+  file: SafetensorsFile,
+  model: SideModel,
+  skeleton: Tree,
+): Promise<Map<string, Float32Array>> {
   const { layers, kinds, width } = model.shape;
   const expected = new Map<string, readonly number[]>(
     [...flatten(skeleton)].map(([path, leaf]) => [path, leaf.shape]),
@@ -96,19 +128,5 @@ export async function loadAdapterWeights(
     const bytes = await file.readTensor(name);
     values.set(name, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
   }
-  const params = mapTree(skeleton, (leaf, path) => {
-    const loaded = tensor(values.get(path) as Float32Array, leaf.shape, { backend });
-    leaf.dispose();
-    return keep(loaded);
-  });
-  const channels = (name: (typeof CHANNELS)[number]): ChannelAffine => ({
-    mean: values.get(`${name}.mean`) as Float32Array,
-    scale: values.get(`${name}.scale`) as Float32Array,
-  });
-  return {
-    model,
-    params,
-    standardizer: channels('standardizer'),
-    calibration: channels('calibration'),
-  };
+  return values;
 }

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  createSideModel,
+  SIDE_NAMES,
+  type SideName,
+  type SideShape,
+} from '../../../../src/model/index.ts';
+import {
+  crossEntropy,
+  flatten,
+  live,
+  mapTree,
+  type Random,
+  random,
+  randomNormal,
+  scope,
+  type Tensor,
+  type Tree,
+  tensor,
+  valueAndGrad,
+} from '../../../../src/tensor/index.ts';
+import { backends } from '../../../support/backends.ts';
+import { type NaiveParams, naiveLoss, naiveSideLogits } from '../../../support/naive-side.ts';
+import { seed } from '../../../support/sizes.ts';
+
+/** f32 against float64: some fifty operations a layer, five layers, on values of a few units. */
+const FORWARD = 2e-5;
+/**
+ * A derivative along a direction, f32 against float64. Its terms cancel, so the error is counted
+ * against the length of the gradient, with a floor of the forward's own rounding.
+ */
+const GRADIENT = 1e-4;
+const FLOOR = 2e-6;
+/** Step of the differences, in float64: its error is h^2 f'''/6, about 1e-8. */
+const STEP = 1e-4;
+
+const length = fc.constantFrom(1, 2, 3, 5, 8);
+
+const job = fc.record({
+  name: fc.constantFrom(...SIDE_NAMES),
+  layers: fc.constantFrom(1, 2, 3, 5),
+  width: fc.constantFrom(1, 2, 4, 7, 8, 17),
+  kinds: fc.constantFrom(1, 2, 3),
+  classes: fc.constantFrom(1, 2, 3, 10),
+  samples: length,
+  rank: fc.constantFrom(1, 2, 4, 5),
+  seed,
+});
+
+interface Case {
+  readonly name: SideName;
+  readonly shape: SideShape;
+  readonly params: Tree;
+  readonly naive: Map<string, Float64Array>;
+  readonly taps: Tensor[];
+  readonly targets: Int32Array;
+  readonly rng: Random;
+  readonly logits: (params: Tree) => Tensor;
+}
+
+for (const { name: backendName, backend } of backends()) {
+  const holds = (body: (given: Case) => void, numRuns: number) =>
+    fc.assert(
+      fc.property(job, ({ name, samples, rank, seed: from, ...shape }) => {
+        const before = live(backend).bytes;
+        scope(() => {
+          const rng = random(from);
+          const model = createSideModel(name, shape, { rank, alphaStart: 0, gateRate: 1 });
+          // From init's zeros most gradients are zero: other values everywhere.
+          const params = mapTree(model.init(rng, backend), (leaf) =>
+            randomNormal(leaf.shape, 0.7, rng, backend),
+          );
+          const taps = Array.from({ length: shape.layers }, () =>
+            randomNormal([samples * shape.kinds, shape.width], 1, rng, backend),
+          );
+          const naive = new Map(
+            [...flatten(params)].map(([path, leaf]) => [path, Float64Array.from(leaf.toFloat32())]),
+          );
+          const targets = Int32Array.from({ length: samples }, () => rng.int(shape.classes));
+          const logits = (p: Tree) => model.logits(p, taps);
+          body({ name, shape, params, naive, taps, targets, rng, logits });
+        });
+        assert.equal(live(backend).bytes, before, 'all memory came back');
+      }),
+      { numRuns: 1500 },
+    );
+
+  describe(`side models, ${backendName}`, () => {
+    it('give the logits of their formulas', () => {
+      holds(({ name, shape, params, naive, taps, logits }) => {
+        const inputs = taps.map((tap) => tap.toFloat32());
+        const expected = naiveSideLogits(name, shape, naive, inputs).flat();
+        logits(params)
+          .toFloat32()
+          .forEach((value, i) => {
+            const error = Math.abs(value - expected[i]);
+            assert.ok(error <= FORWARD * (1 + Math.abs(expected[i])), `${value}, ${expected[i]}`);
+          });
+      }, 1500);
+    });
+
+    it('have the gradients of central differences', () => {
+      holds(({ name, shape, params, naive, taps, targets, rng, logits }) => {
+        const inputs = taps.map((tap) => tap.toFloat32());
+        const lossAt = (p: NaiveParams) =>
+          naiveLoss(naiveSideLogits(name, shape, p, inputs), targets);
+        const wanted = tensor(targets, undefined, { backend });
+        const { value, grads } = valueAndGrad((p: Tree) => crossEntropy(logits(p), wanted))(params);
+        const loss = lossAt(naive);
+        assert.ok(
+          Math.abs(value.item() - loss) <= FORWARD * (1 + loss),
+          `${value.item()}, ${loss}`,
+        );
+        for (const [path, grad] of flatten(grads)) {
+          const base = naive.get(path) as Float64Array;
+          const direction = base.map(() => rng.normal());
+          const moved = (h: number) =>
+            lossAt(new Map([...naive, [path, base.map((x, i) => x + h * direction[i])]]));
+          const numeric = (moved(STEP) - moved(-STEP)) / (2 * STEP);
+          const values = grad.toFloat32();
+          const analytic = values.reduce((sum, g, i) => sum + g * direction[i], 0);
+          const size = Math.hypot(...values) * Math.hypot(...direction);
+          assert.ok(
+            Math.abs(analytic - numeric) <= GRADIENT * size + FLOOR,
+            `${name} ${path}: ${analytic}, differences ${numeric}`,
+          );
+        }
+      }, 1500);
+    });
+  });
+}
