@@ -12,6 +12,7 @@ export {
   type ScheduleOptions,
   warmupCosine,
 } from './optim.ts';
+export { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
 export {
   ADAPTER_FORMAT_VERSION,
   type AdapterConfig,
@@ -43,7 +44,12 @@ export {
   tapTensors,
 } from './side/taps.ts';
 export { type DecodeStream, type Tokenizer, tokenizerFromGguf } from './tokenizer.ts';
-export { dequantize, type GgmlType } from './weights/dequantize.ts';
+export {
+  dequantizableTypes,
+  dequantize,
+  type GgmlType,
+  isDequantizable,
+} from './weights/dequantize.ts';
 export { type GgufFile, type GgufTensor, type GgufValue, openGguf } from './weights/gguf.ts';
 export { ggufWeightSource } from './weights/gguf-source.ts';
 export { randomWeightSource } from './weights/random-source.ts';

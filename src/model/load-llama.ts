@@ -1,16 +1,10 @@
-import { packQ41Blocks, packQb4w, packQc8w } from '../quant/index.ts';
 import { type Backend, FormatError, keep, tensor } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
 import type { LinearWeight } from './nn/linear.ts';
+import { packMatrix } from './pack-matrix.ts';
 import type { GgufFile } from './weights/gguf.ts';
-import type { StoredMatrix, WeightSource } from './weights/weight-source.ts';
-
-/** Inputs whose int8 weights share a scale; of the same width as the groups of activations. */
-const INT8_GROUP = 128;
-
-/** Weights that share a scale when a matrix that is not 4-bit in its file is packed to 4 bits. */
-const INT4_GROUP = 32;
+import type { WeightSource } from './weights/weight-source.ts';
 
 /**
  * Llama's configuration out of GGUF metadata.
@@ -87,22 +81,6 @@ function expectPlainLlama({ metadata, tensors, name }: GgufFile): void {
   }
 }
 
-/** Packs a stored matrix for the device. 4-bit blocks of the file keep their exact values in int4. */
-function pack(matrix: StoredMatrix, precision: WeightPrecision, backend: Backend): LinearWeight {
-  const { rows, columns } = matrix;
-  if (precision === 'f32') return keep(tensor(matrix.toFloat32(), [rows, columns], { backend }));
-  if (precision === 'int8')
-    return packQc8w(matrix.toFloat32(), rows, columns, { groupSize: INT8_GROUP, backend });
-  if (matrix.type === 'Q4_1' || matrix.type === 'Q4_0') {
-    const type = matrix.type === 'Q4_1' ? 'q4_1' : 'q4_0';
-    return packQ41Blocks(matrix.bytes, rows, columns, { type, backend });
-  }
-  // What the file holds in more than 4 bits (embeddings, mostly) it holds so for a reason.
-  if (matrix.type === 'Q8_0')
-    return packQc8w(matrix.toFloat32(), rows, columns, { groupSize: INT8_GROUP, backend });
-  return packQb4w(matrix.toFloat32(), rows, columns, { groupSize: INT4_GROUP, backend });
-}
-
 /**
  * Builds a Llama from its weights, matrix by matrix, so that only one is held twice. When one
  * cannot be had, those before it are given back.
@@ -127,7 +105,7 @@ export async function loadLlama(
   };
   let done = 0;
   const matrix = async (name: string, rows: number, columns: number) => {
-    const packed = hold(pack(await source.matrix(name, rows, columns), precision, backend));
+    const packed = hold(packMatrix(await source.matrix(name, rows, columns), precision, backend));
     onProgress?.(++done, total);
     return packed;
   };

@@ -1,7 +1,7 @@
 export * from './codec.ts';
 export type { GatherKernel, GemmKernel, QuantKernels } from './kernels/table.ts';
 export { gatherQuantizedRows, linearQuantized } from './linear.ts';
-export { packQ41Blocks, packQb4w, packQc8w } from './pack.ts';
+export { packedByteLength, packQ41Blocks, packQb4w, packQc8w } from './pack.ts';
 export { dequantizeRows, quantizeRows } from './rows.ts';
 export {
   type InstalledQuant,

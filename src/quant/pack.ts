@@ -57,6 +57,27 @@ function allocate(format: WeightFormat, n: number, k: number, groupSize: number)
       };
 }
 
+/**
+ * Bytes of backend memory that a packed matrix [N,K] takes, paddings and scales included, without
+ * packing it.
+ * @param groupSize a multiple of 32, or K and more for one scale an output
+ * @throws ShapeError as the packers do
+ */
+export function packedByteLength(
+  format: WeightFormat,
+  n: number,
+  k: number,
+  groupSize: number,
+): number {
+  checkSize('packedByteLength', undefined, n, k);
+  if (groupSize < k) checkGroup('packedByteLength', groupSize);
+  const kp = roundUp(k, BLOCK);
+  const np = roundUp(n, PANEL);
+  const scales = groupSize >= k ? np : np * Math.ceil(kp / groupSize);
+  // A qc8w scale is an f32; a qb4w scale and its min are two halves.
+  return (format === 'qc8w' ? np * kp : (np * kp) / 2) + 4 * scales;
+}
+
 /** Where the scale of [row, group] lies: [N/8][groups][8]. */
 function scaleAt(arrays: PackedArrays, row: number, group: number): number {
   const groups = Math.ceil(arrays.kp / arrays.groupSize);

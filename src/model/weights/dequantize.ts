@@ -1,20 +1,15 @@
-import { f16ToNumber } from '../../tensor/dtype.ts';
 import { FormatError } from '../../tensor/errors.ts';
+import {
+  dequantizeQ2K,
+  dequantizeQ3K,
+  dequantizeQ4K,
+  dequantizeQ5K,
+  dequantizeQ6K,
+} from './dequantize-k.ts';
 import { type GgmlType, type GgmlTypeLayout, ggmlTypes } from './ggml-types.ts';
+import { halfAt, halfTable } from './half-table.ts';
 
 export { type GgmlType, type GgmlTypeLayout, ggmlTypes, ggmlTypesById } from './ggml-types.ts';
-
-/** Element types whose numbers can be had as f32. */
-export const dequantizableTypes = ['F32', 'F16', 'Q4_0', 'Q4_1', 'Q8_0'] as const;
-
-let halves: Float32Array | null = null;
-
-/** All 65,536 halves as f32: a table, since every block starts with one or two of them. */
-function halfTable(): Float32Array {
-  if (halves === null)
-    halves = Float32Array.from({ length: 65_536 }, (_, bits) => f16ToNumber(bits));
-  return halves;
-}
 
 type Decode = (bytes: Uint8Array, out: Float32Array) => void;
 
@@ -79,13 +74,74 @@ function dequantizeQ80(bytes: Uint8Array, out: Float32Array): void {
   }
 }
 
-const DECODERS: Record<(typeof dequantizableTypes)[number], Decode> = {
+/** bfloat16, little-endian: the upper half of an f32. */
+function dequantizeBf16(bytes: Uint8Array, out: Float32Array): void {
+  const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = (bytes[2 * i] << 16) | (bytes[2 * i + 1] << 24);
+}
+
+/**
+ * Q5_0, 32 elements in 22 bytes: f16 d, 4 bytes of fifth bits (that of element j is bit j of the
+ * little-endian word), nibbles as in Q4_0; `x = d (q - 16)`. Source: ggml-quants.c,
+ * `dequantize_row_q5_0`.
+ */
+function dequantizeQ50(bytes: Uint8Array, out: Float32Array): void {
+  const half = halfTable();
+  for (let at = 0, to = 0; to < out.length; at += 22, to += 32) {
+    const d = halfAt(half, bytes, at);
+    for (let j = 0; j < 16; j++) {
+      const pair = bytes[at + 6 + j];
+      out[to + j] = (((pair & 15) | fifthBit(bytes, at + 2, j)) - 16) * d;
+      out[to + 16 + j] = (((pair >> 4) | fifthBit(bytes, at + 2, 16 + j)) - 16) * d;
+    }
+  }
+}
+
+/**
+ * Q5_1, 32 elements in 24 bytes: f16 d, f16 m, then fifth bits and nibbles as in Q5_0;
+ * `x = d q + m`, where the sum is the one rounding. Source: ggml-quants.c, `dequantize_row_q5_1`.
+ */
+function dequantizeQ51(bytes: Uint8Array, out: Float32Array): void {
+  const half = halfTable();
+  for (let at = 0, to = 0; to < out.length; at += 24, to += 32) {
+    const d = halfAt(half, bytes, at);
+    const m = halfAt(half, bytes, at + 2);
+    for (let j = 0; j < 16; j++) {
+      const pair = bytes[at + 8 + j];
+      out[to + j] = ((pair & 15) | fifthBit(bytes, at + 4, j)) * d + m;
+      out[to + 16 + j] = ((pair >> 4) | fifthBit(bytes, at + 4, 16 + j)) * d + m;
+    }
+  }
+}
+
+/** 16 where bit j of the word at byte `at` is set, else 0. */
+function fifthBit(bytes: Uint8Array, at: number, j: number): number {
+  return ((bytes[at + (j >> 3)] >> (j & 7)) & 1) << 4;
+}
+
+const DECODERS = {
   F32: dequantizeF32,
   F16: dequantizeF16,
+  BF16: dequantizeBf16,
   Q4_0: dequantizeQ40,
   Q4_1: dequantizeQ41,
+  Q5_0: dequantizeQ50,
+  Q5_1: dequantizeQ51,
   Q8_0: dequantizeQ80,
-};
+  Q2_K: dequantizeQ2K,
+  Q3_K: dequantizeQ3K,
+  Q4_K: dequantizeQ4K,
+  Q5_K: dequantizeQ5K,
+  Q6_K: dequantizeQ6K,
+} as const satisfies Partial<Record<GgmlType, Decode>>;
+
+/** Element types whose numbers can be had as f32. */
+export const dequantizableTypes = Object.keys(DECODERS) as (keyof typeof DECODERS)[];
+
+/** Whether `dequantize` decodes the type. */
+export function isDequantizable(type: GgmlType): type is keyof typeof DECODERS {
+  return Object.hasOwn(DECODERS, type);
+}
 
 /**
  * The numbers that a tensor's bytes stand for, as f32 in the same order.
@@ -95,8 +151,7 @@ const DECODERS: Record<(typeof dequantizableTypes)[number], Decode> = {
  * when `bytes` is not exactly the blocks of `numel` elements.
  */
 export function dequantize(type: GgmlType, bytes: Uint8Array, numel: number): Float32Array {
-  const decode: Decode | undefined = (DECODERS as Partial<Record<GgmlType, Decode>>)[type];
-  if (decode === undefined) {
+  if (!isDequantizable(type)) {
     throw new FormatError(
       `dequantize: type ${type} is not supported; supported are ${dequantizableTypes.join(', ')}`,
       'E_GGUF_TYPE',
@@ -110,6 +165,6 @@ export function dequantize(type: GgmlType, bytes: Uint8Array, numel: number): Fl
     );
   }
   const out = new Float32Array(numel);
-  decode(bytes, out);
+  DECODERS[type](bytes, out);
   return out;
 }

@@ -110,9 +110,9 @@ describe('ggufWeightSource', () => {
   });
 
   it('names a block format it cannot read', async () => {
-    const data = new Uint8Array(6 * 144);
-    const source = await sourceOf({ name: 'token_embd.weight', dims: [256, 6], type: 12, data });
+    const data = new Uint8Array(6 * 136);
+    const source = await sourceOf({ name: 'token_embd.weight', dims: [256, 6], type: 23, data });
     const matrix = await source.matrix('embedTokens', 6, 256);
-    assert.throws(() => matrix.toFloat32(), { code: 'E_GGUF_TYPE', message: /Q4_K/ });
+    assert.throws(() => matrix.toFloat32(), { code: 'E_GGUF_TYPE', message: /IQ4_XS/ });
   });
 });

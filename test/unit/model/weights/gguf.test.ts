@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { dequantize } from '../../../../src/model/weights/dequantize.ts';
+import { dequantizableTypes, dequantize } from '../../../../src/model/weights/dequantize.ts';
 import { ggufNumber, ggufString, openGguf } from '../../../../src/model/weights/gguf.ts';
 import { memoryByteSource } from '../../../../src/platform/byte-source.ts';
 import { fileByteSource } from '../../../../src/platform/node.ts';
+import { numelOf } from '../../../../src/tensor/shape.ts';
 import {
   type GgufField,
   type GgufSpec,
@@ -14,6 +15,7 @@ import {
 import { modelPath, skipWithoutModel } from '../../../support/model.ts';
 
 const fixtures = new URL('../../../fixtures/', import.meta.url);
+const lowerCase = (name: string) => name.toLowerCase();
 const f32 = (name: string, count: number): GgufTensorSpec => ({
   name,
   dims: [count],
@@ -45,12 +47,13 @@ describe('openGguf', () => {
     for (const [name, values] of Object.entries<number[]>(expected)) {
       const tensor = file.tensors.get(name);
       assert.ok(tensor);
-      assert.deepEqual(tensor.shape, [3, 64]);
-      const got = dequantize(tensor.type, await file.readTensor(name), 3 * 64);
+      assert.equal(tensor.type.toLowerCase(), name);
+      const got = dequantize(tensor.type, await file.readTensor(name), numelOf(tensor.shape));
       assert.deepEqual([...got], values, name);
     }
-    const known = file.tensors.get('q4_k');
-    assert.deepEqual([known?.type, known?.shape, known?.byteLength], ['Q4_K', [2, 256], 288]);
+    assert.deepEqual(new Set(Object.keys(expected)), new Set(dequantizableTypes.map(lowerCase)));
+    const known = file.tensors.get('iq4_nl');
+    assert.deepEqual([known?.type, known?.shape, known?.byteLength], ['IQ4_NL', [2, 64], 72]);
     await assert.rejects(file.readTensor('none'), { code: 'E_GGUF_TENSOR' });
   });
 
@@ -225,6 +228,27 @@ describe('dequantize', () => {
       [-64, 63.5, -0.5, ...new Array(29).fill(1)],
     );
   });
+  it('BF16 keeps every bit: infinities, NaN, the smallest number', () => {
+    const bytes = Uint8Array.of(0x80, 0x7f, 0x80, 0xff, 0xc0, 0x7f, 0x01, 0x00, 0x00, 0x80);
+    const subnormal = 2 ** -133;
+    assert.deepEqual(
+      [...dequantize('BF16', bytes, 5)],
+      [...[Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN, subnormal, -0]],
+    );
+  });
+  it('Q5_0 and Q5_1: the fifth bit of element j is bit j of the word', () => {
+    const fifth = [0x01, 0x00, 0x02, 0x80]; // elements 0, 17 and 31
+    const q5 = Array.from({ length: 32 }, (_, i) => ([0, 17, 31].includes(i) ? 16 : 0));
+    const zeros = new Array(16).fill(0);
+    assert.deepEqual(
+      [...dequantize('Q5_0', Uint8Array.of(...half, ...fifth, ...zeros), 32)],
+      q5.map((q) => (q - 16) * 0.5),
+    );
+    assert.deepEqual(
+      [...dequantize('Q5_1', Uint8Array.of(...half, ...one, ...fifth, ...zeros), 32)],
+      q5.map((q) => q * 0.5 + 1),
+    );
+  });
   it('F16 and F32 at odd addresses', () => {
     const bytes = Uint8Array.of(9, ...one, 0x00, 0xc0).subarray(1);
     assert.deepEqual([...dequantize('F16', bytes, 2)], [1, -2]);
@@ -232,10 +256,12 @@ describe('dequantize', () => {
     assert.deepEqual([...dequantize('F32', floats, 1)], [1]);
   });
   it('refuses what it cannot decode and lengths that do not fit', () => {
-    assert.throws(() => dequantize('Q4_K', new Uint8Array(144), 256), {
+    assert.throws(() => dequantize('IQ4_NL', new Uint8Array(18), 32), {
       code: 'E_GGUF_TYPE',
-      message: /Q4_K is not supported; supported are F32, F16, Q4_0, Q4_1, Q8_0/,
+      message:
+        /IQ4_NL is not supported; supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K$/,
     });
+    assert.throws(() => dequantize('Q6_K', new Uint8Array(209), 256), { code: 'E_GGUF_TENSOR' });
     assert.throws(() => dequantize('Q8_0', new Uint8Array(33), 32), { code: 'E_GGUF_TENSOR' });
     assert.throws(() => dequantize('Q8_0', new Uint8Array(17), 16), { code: 'E_GGUF_TENSOR' });
   });

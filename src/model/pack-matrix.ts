@@ -1,0 +1,70 @@
+import { packedByteLength, packQ41Blocks, packQb4w, packQc8w } from '../quant/index.ts';
+import { type Backend, keep, tensor } from '../tensor/index.ts';
+import type { WeightPrecision } from './backbone.ts';
+import type { LinearWeight } from './nn/linear.ts';
+import type { GgmlType } from './weights/dequantize.ts';
+import type { StoredMatrix } from './weights/weight-source.ts';
+
+/** Inputs whose int8 weights share a scale; of the same width as the groups of activations. */
+const INT8_GROUP = 128;
+
+/** Weights that share a scale when a matrix is packed to 4 bits; that of Q4_0 and Q4_1 blocks. */
+const INT4_GROUP = 32;
+
+/** Types whose blocks are `qb4w` in another order: their weights keep their exact values. */
+const SAME_BLOCKS: Partial<Record<GgmlType, 'q4_0' | 'q4_1'>> = { Q4_0: 'q4_0', Q4_1: 'q4_1' };
+
+/**
+ * Quantized types of more than 4 bits. In a file of 4-bit matrices some (embeddings, mostly) have
+ * one of these for a reason, so int4 keeps them in 8.
+ */
+const ABOVE_FOUR_BITS: readonly GgmlType[] = ['Q5_0', 'Q5_1', 'Q5_K', 'Q6_K', 'Q8_0'];
+
+type Packing = 'f32' | 'int8' | 'int4' | 'blocks';
+
+function packingOf(type: GgmlType, precision: WeightPrecision): Packing {
+  if (precision !== 'int4') return precision;
+  if (SAME_BLOCKS[type]) return 'blocks';
+  return ABOVE_FOUR_BITS.includes(type) ? 'int8' : 'int4';
+}
+
+/**
+ * A stored matrix `[N, K]` in the form that kernels read. Q4_0 and Q4_1 keep their exact values in
+ * int4; every other type is decoded to f32 and packed from there.
+ * @throws FormatError for a type that cannot be decoded, or weights that are not finite
+ */
+export function packMatrix(
+  matrix: StoredMatrix,
+  precision: WeightPrecision,
+  backend: Backend,
+): LinearWeight {
+  const { rows, columns } = matrix;
+  const packing = packingOf(matrix.type, precision);
+  switch (packing) {
+    case 'f32':
+      return keep(tensor(matrix.toFloat32(), [rows, columns], { backend }));
+    case 'int8':
+      return packQc8w(matrix.toFloat32(), rows, columns, { groupSize: INT8_GROUP, backend });
+    case 'blocks':
+      return packQ41Blocks(matrix.bytes, rows, columns, {
+        type: SAME_BLOCKS[matrix.type],
+        backend,
+      });
+    case 'int4':
+      return packQb4w(matrix.toFloat32(), rows, columns, { groupSize: INT4_GROUP, backend });
+  }
+}
+
+/** Bytes on the backend of what `packMatrix` makes of a matrix `[N, K]` stored as `type`. */
+export function packedMatrixBytes(
+  rows: number,
+  columns: number,
+  type: GgmlType,
+  precision: WeightPrecision,
+): number {
+  const packing = packingOf(type, precision);
+  if (packing === 'f32') return 4 * rows * columns;
+  return packing === 'int8'
+    ? packedByteLength('qc8w', rows, columns, INT8_GROUP)
+    : packedByteLength('qb4w', rows, columns, INT4_GROUP);
+}
