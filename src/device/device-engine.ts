@@ -176,12 +176,15 @@ export class DeviceEngine {
     let ids = word(sample.text, sample.textPair);
     if (ids.length > 0 && ids.length <= maxSeqLength) return { ids, truncated: false };
     if (ids.length === 0) return { ids: [this.tokenizer.eosTokenId ?? 0], truncated: false };
-    // Drop the excess from the text (and the pair, half each), then check: token counts of parts
-    // do not add up exactly.
+    // Drop the excess from text and pair, half each as far as both have it, then check: token
+    // counts of parts do not add up exactly.
     const text = this.tokenizer.encode(sample.text);
     const pair = this.tokenizer.encode(sample.textPair ?? '');
     for (let excess = ids.length - maxSeqLength; ids.length > maxSeqLength; excess++) {
-      const fromPair = Math.min(pair.length, Math.floor(excess / 2));
+      const fromPair = Math.min(
+        pair.length,
+        Math.max(Math.floor(excess / 2), excess - text.length),
+      );
       const fromText = excess - fromPair;
       if (fromText > text.length) {
         throw new UsageError(
