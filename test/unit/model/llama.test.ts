@@ -69,7 +69,7 @@ for (const { name, backend } of backends()) {
       const lengths = [4, 9, 1];
       const ids = tinyIds(14, 3);
       const cache = keep(model.newCache(7));
-      scope(() => model.forward({ ids: prefix, lengths: [7], past: cache, extendPast: true }));
+      model.forward({ ids: prefix, lengths: [7], past: cache, extendPast: true }).dispose();
       assert.equal(cache.length, 7);
       const packed = hiddenOf({ ids, lengths, past: cache });
       assert.equal(cache.length, 7, 'reading leaves the cache as it is');
@@ -203,7 +203,7 @@ for (const { name, backend } of backends()) {
       });
       assert.equal(alone(tinyIds(CONTEXT)).length, CONTEXT * D, 'the whole context is fine');
       const cache = keep(model.newCache(8));
-      scope(() => model.forward({ ids: tinyIds(8), lengths: [8], past: cache, extendPast: true }));
+      model.forward({ ids: tinyIds(8), lengths: [8], past: cache, extendPast: true }).dispose();
       const rest = tinyIds(CONTEXT - 7);
       assert.throws(pass({ ids: rest, lengths: [CONTEXT - 7], past: cache }), UsageError);
       assert.throws(

@@ -33,21 +33,24 @@ const FORWARD = 2e-5;
  */
 const GRADIENT = 1e-4;
 const FLOOR = 2e-6;
-/** Step of the differences, in float64: its error is h^2 f'''/6, about 1e-8. */
-const STEP = 1e-4;
+/** Step of the differences, in float64: h^2 f'''/6 is 1e-10 and rounding 1e-11, times derivatives. */
+const STEP = 1e-5;
 
 const length = fc.constantFrom(1, 2, 3, 5, 8);
 
-const job = fc.record({
-  name: fc.constantFrom(...SIDE_NAMES),
-  layers: fc.constantFrom(1, 2, 3, 5),
-  width: fc.constantFrom(1, 2, 4, 7, 8, 17),
-  kinds: fc.constantFrom(1, 2, 3),
-  classes: fc.constantFrom(1, 2, 3, 10),
-  samples: length,
-  rank: fc.constantFrom(1, 2, 4, 5),
-  seed,
-});
+const job = fc
+  .record({
+    name: fc.constantFrom(...SIDE_NAMES),
+    layers: fc.constantFrom(1, 2, 3, 5),
+    width: fc.constantFrom(1, 2, 4, 7, 8, 17),
+    kinds: fc.constantFrom(1, 2, 3),
+    classes: fc.constantFrom(1, 2, 3, 10),
+    samples: length,
+    rank: fc.constantFrom(1, 2, 4, 5),
+    seed,
+  })
+  // The RMS norm of one number is its sign, but for eps: no derivative to speak of near zero.
+  .map((one) => (one.name === 'parallel' ? { ...one, width: Math.max(2, one.width) } : one));
 
 interface Case {
   readonly name: SideName;
