@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  createSideModel,
+  decodeSample,
+  layersToSamples,
+  loadAdapterWeights,
+  tapTensors,
+} from '../../../src/model/index.ts';
+import { memoryByteSource } from '../../../src/platform/byte-source.ts';
+import {
+  type ReceivedBatch,
+  SideTrainer,
+  type TrainedModel,
+  type TrainerEvent,
+} from '../../../src/server/index.ts';
+import {
+  argmax,
+  type Backend,
+  cpuBackend,
+  crossEntropy,
+  disposeTree,
+  FormatError,
+  scope,
+  tensor,
+} from '../../../src/tensor/index.ts';
+import { backends } from '../../support/backends.ts';
+import { type TinyTask, tinyTask } from '../../support/training.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'mobillm-trainer-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Trains to the end; before each event, `due` says how many of the batches to come arrive now. */
+function trainTask(
+  task: TinyTask,
+  backend: Backend,
+  due: (event: number) => number = () => Number.POSITIVE_INFINITY,
+): TrainerEvent[] {
+  const trainer = new SideTrainer(task.job, backend);
+  const queue: ReceivedBatch[] = [...task.train, ...task.valid];
+  const events: TrainerEvent[] = [];
+  const run = trainer.run();
+  for (let i = 0; ; i++) {
+    for (let n = due(i); n > 0 && queue.length > 0; n--)
+      trainer.receive(queue.shift() as ReceivedBatch);
+    const next = run.next();
+    if (next.done) break;
+    events.push(next.value);
+    assert.ok(next.value.kind !== 'wait' || queue.length > 0, 'it waits although all has come');
+  }
+  trainer.close();
+  return events;
+}
+
+const without = (events: readonly TrainerEvent[], kind: TrainerEvent['kind']) =>
+  events.filter((event) => event.kind !== kind);
+const trainedOf = (events: readonly TrainerEvent[]): TrainedModel[] =>
+  events.flatMap((event) => (event.kind === 'trained' ? [event.trained] : []));
+
+describe('SideTrainer', () => {
+  for (const { name, backend } of backends()) {
+    it(`makes the same steps and adapter, however rows arrive, on ${name}`, () => {
+      const task = tinyTask({ baselines: ['probe', 'mix'] });
+      const atOnce = trainTask(task, backend);
+      assert.equal(without(atOnce, 'wait').length, atOnce.length, 'nothing to wait for');
+      const arrivals = fc.array(fc.constantFrom(0, 0, 1, 2), { maxLength: 12 });
+      fc.assert(
+        fc.property(arrivals, (counts) => {
+          const events = trainTask(task, backend, (i) => counts[i] ?? 1);
+          assert.deepEqual(without(events, 'wait'), atOnce);
+        }),
+        { numRuns: 6 },
+      );
+    });
+  }
+
+  const cpu = cpuBackend();
+
+  it('steps on each batch as it comes, and waits where one is missing', () => {
+    const task = tinyTask({ epochs: 2 });
+    const trainer = new SideTrainer(task.job, cpu);
+    const run = trainer.run();
+    const next = () => {
+      const { value } = run.next();
+      if (value?.kind === 'step') return `step ${value.step}`;
+      return value?.kind === 'epoch' ? `epoch ${value.epoch}` : value?.kind;
+    };
+    assert.equal(next(), 'wait');
+    for (const [i, batch] of task.train.entries()) {
+      trainer.receive(batch);
+      assert.equal(next(), `step ${i + 1}`);
+      assert.equal(next(), 'wait');
+    }
+    trainer.receive(task.valid[0]);
+    assert.equal(next(), 'wait', 'validation takes all of its rows');
+    trainer.receive(task.valid[1]);
+    const rest = [next(), next(), next(), next(), next(), next(), next()];
+    const expected = ['epoch 1', 'step 4', 'step 5', 'step 6', 'epoch 2', 'trained', undefined];
+    assert.deepEqual(rest, expected);
+    trainer.close();
+  });
+
+  it('trains from disk what it trains from memory', () => {
+    const memory = trainTask(tinyTask(), cpu);
+    const spilling = tinyTask({}, { cacheLimit: 1, spillDir: folder });
+    const trainer = new SideTrainer(spilling.job, cpu);
+    for (const batch of [...spilling.train, ...spilling.valid]) trainer.receive(batch);
+    const { memory: held, spilled } = trainer.cacheBytes;
+    assert.ok(held === 0 && spilled > 0);
+    assert.deepEqual([...trainer.run()], memory);
+    trainer.close();
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  it('moves with the seed and with nothing else', () => {
+    const [first] = trainedOf(trainTask(tinyTask(), cpu));
+    assert.deepEqual(trainedOf(trainTask(tinyTask(), cpu))[0], first);
+    const [other] = trainedOf(trainTask(tinyTask({ seed: 6 }), cpu));
+    assert.notDeepEqual(other.weights, first.weights);
+  });
+
+  it('learns what can be learnt, every side network and baseline on the same rows', () => {
+    const options = { epochs: 8, baselines: ['probe', 'mix'] } as const;
+    const task = tinyTask({ ...options, baselines: [...options.baselines] });
+    const trained = trainedOf(trainTask(task, cpu));
+    assert.deepEqual(
+      trained.map(({ name, validAccuracy }) => [name, validAccuracy]),
+      [
+        ['parallel', 1],
+        ['probe', 1],
+        ['mix', 1],
+      ],
+    );
+  });
+
+  it('keeps the epoch that is best on the validation rows, not the last', async () => {
+    // Much noise and steps far too long: accuracy goes up and down.
+    const task = tinyTask(
+      { epochs: 10, learningRate: 0.5 },
+      { noise: 3, rows: { train: 24, valid: 30 } },
+    );
+    const events = trainTask(task, cpu);
+    const [best] = trainedOf(events);
+    const epochs = events.flatMap((event) => (event.kind === 'epoch' ? [event] : []));
+    const [expected] = epochs.toSorted(
+      (a, b) => b.validAccuracy - a.validAccuracy || a.validLoss - b.validLoss || a.epoch - b.epoch,
+    );
+    assert.equal(best.bestEpoch, expected.epoch);
+    assert.ok(best.bestEpoch < 10, 'the last epoch is not the best here');
+    assert.deepEqual(
+      [best.validAccuracy, best.validLoss],
+      [expected.validAccuracy, expected.validLoss],
+    );
+
+    // Its weights are those of that epoch: loaded anew they give the same loss, to the bit.
+    const { shape, codec, options } = task.job;
+    const model = createSideModel(best.name, shape, options);
+    const adapter = await loadAdapterWeights(memoryByteSource(best.weights, 'best'), model, cpu);
+    let loss = 0;
+    let correct = 0;
+    for (const { rows, labels, taps } of task.valid) {
+      scope(() => {
+        const samples = layersToSamples(taps, rows.length);
+        const decoded = samples.map((bytes) => decodeSample(bytes, shape, codec));
+        const inputs = tapTensors(decoded, shape, adapter.standardizer, cpu);
+        const logits = model.logits(adapter.params, inputs);
+        const targets = tensor(Int32Array.from(labels), [labels.length], { backend: cpu });
+        loss += crossEntropy(logits, targets, { reduction: 'sum' }).item();
+        argmax(logits, 1)
+          .toArray()
+          .forEach((label, i) => {
+            if (label === labels[i]) correct++;
+          });
+      });
+    }
+    disposeTree(adapter.params);
+    assert.deepEqual([correct / 30, loss / 30], [best.validAccuracy, best.validLoss]);
+  });
+
+  it('gives its tensors back, also when it is stopped half-way', () => {
+    const task = tinyTask({ baselines: ['probe'] });
+    const before = cpu.memory().bytes;
+    trainTask(task, cpu);
+    assert.equal(cpu.memory().bytes, before);
+    const trainer = new SideTrainer(task.job, cpu);
+    for (const batch of [...task.train, ...task.valid]) trainer.receive(batch);
+    const run = trainer.run();
+    for (let i = 0; i < 2; i++) run.next();
+    assert.ok(cpu.memory().bytes > before);
+    run.return();
+    trainer.close();
+    assert.equal(cpu.memory().bytes, before);
+  });
+
+  it('refuses a row twice, and taps of another size', () => {
+    const task = tinyTask();
+    const trainer = new SideTrainer(task.job, cpu);
+    trainer.receive(task.train[0]);
+    assert.throws(() => trainer.receive(task.train[0]), FormatError);
+    const short = task.train[1].taps.map((bytes) => bytes.subarray(0, bytes.length - 4));
+    assert.throws(() => trainer.receive({ ...task.train[1], taps: short }), FormatError);
+    trainer.close();
+  });
+});
