@@ -2,7 +2,7 @@ export * from './backbone.ts';
 export { layerMix, linearProbe, type MixParams } from './baselines/mix.ts';
 export { type GenerateOptions, generate, type SamplingOptions, sampleToken } from './generate.ts';
 export { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
-export { llamaConfigFromGguf, loadLlama } from './load-llama.ts';
+export { llamaConfigFromGguf, llamaWeightBytes, loadLlama } from './load-llama.ts';
 export type { LinearWeight } from './nn/linear.ts';
 export {
   type AdamWOptions,

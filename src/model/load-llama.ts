@@ -2,8 +2,10 @@ import { type Backend, FormatError, keep, tensor } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
 import type { LinearWeight } from './nn/linear.ts';
-import { packMatrix } from './pack-matrix.ts';
+import { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
+import { dequantizableTypes, isDequantizable } from './weights/dequantize.ts';
 import type { GgufFile } from './weights/gguf.ts';
+import { findGgufTensor } from './weights/gguf-source.ts';
 import type { WeightSource } from './weights/weight-source.ts';
 
 /**
@@ -81,6 +83,61 @@ function expectPlainLlama({ metadata, tensors, name }: GgufFile): void {
   }
 }
 
+/** Shapes `[N, K]` of a layer's matrices, by name, in the order in which they are loaded. */
+function layerShapes(config: LlamaConfig) {
+  const { hiddenSize: d, intermediateSize, headDim } = config;
+  const qWidth = config.numAttentionHeads * headDim;
+  const kvWidth = config.numKeyValueHeads * headDim;
+  return {
+    qProj: [qWidth, d],
+    kProj: [kvWidth, d],
+    vProj: [kvWidth, d],
+    oProj: [d, qWidth],
+    gateProj: [intermediateSize, d],
+    upProj: [intermediateSize, d],
+    downProj: [d, intermediateSize],
+  } as const;
+}
+
+/** Names and shapes of all that `loadLlama` asks of its source: `[N, K]` or, of a vector, `[D]`. */
+function* llamaWeights(config: LlamaConfig): Generator<{ name: string; shape: readonly number[] }> {
+  const { hiddenSize: d, vocabSize } = config;
+  yield { name: 'embedTokens', shape: [vocabSize, d] };
+  yield { name: 'norm', shape: [d] };
+  if (!config.tieWordEmbeddings) yield { name: 'lmHead', shape: [vocabSize, d] };
+  const shapes = Object.entries(layerShapes(config));
+  for (let i = 0; i < config.numHiddenLayers; i++) {
+    yield { name: `layers.${i}.inputLayernorm`, shape: [d] };
+    yield { name: `layers.${i}.postAttentionLayernorm`, shape: [d] };
+    for (const [name, shape] of shapes) yield { name: `layers.${i}.${name}`, shape };
+  }
+}
+
+/**
+ * Bytes that a file's weights take on the backend once loaded, without reading them.
+ * @throws FormatError (E_MODEL) when a tensor is missing or has another shape, (E_GGUF_TYPE) when
+ * its type cannot be decoded
+ */
+export function llamaWeightBytes(
+  file: GgufFile,
+  config: LlamaConfig,
+  precision: WeightPrecision,
+): number {
+  let bytes = 0;
+  for (const { name, shape } of llamaWeights(config)) {
+    const { name: stored, type } = findGgufTensor(file, name, shape);
+    if (!isDequantizable(type)) {
+      throw new FormatError(
+        `${file.name}: tensor ${stored} is ${type}, which is not supported; supported are ${dequantizableTypes.join(', ')}`,
+        'E_GGUF_TYPE',
+      );
+    }
+    const [rows, columns] = shape;
+    bytes += columns === undefined ? 4 * rows : packedMatrixBytes(rows, columns, type, precision);
+  }
+  return bytes;
+}
+
 /**
  * Builds a Llama from its weights, matrix by matrix, so that only one is held twice. When one
  * cannot be had, those before it are given back.
@@ -94,9 +151,8 @@ export async function loadLlama(
   backend: Backend,
   onProgress?: (done: number, total: number) => void,
 ): Promise<Llama> {
-  const { hiddenSize: d, intermediateSize, headDim, numHiddenLayers, vocabSize } = config;
-  const qWidth = config.numAttentionHeads * headDim;
-  const kvWidth = config.numKeyValueHeads * headDim;
+  const { hiddenSize: d, numHiddenLayers, vocabSize } = config;
+  const shapes = layerShapes(config);
   const total = 7 * numHiddenLayers + (config.tieWordEmbeddings ? 1 : 2);
   const held: LinearWeight[] = [];
   const hold = <T extends LinearWeight>(weight: T): T => {
@@ -104,7 +160,7 @@ export async function loadLlama(
     return weight;
   };
   let done = 0;
-  const matrix = async (name: string, rows: number, columns: number) => {
+  const matrix = async (name: string, [rows, columns]: readonly [number, number]) => {
     const packed = hold(packMatrix(await source.matrix(name, rows, columns), precision, backend));
     onProgress?.(++done, total);
     return packed;
@@ -113,27 +169,27 @@ export async function loadLlama(
     hold(keep(tensor(await source.vector(name, d), [d], { backend })));
 
   try {
-    const embedTokens = await matrix('embedTokens', vocabSize, d);
+    const embedTokens = await matrix('embedTokens', [vocabSize, d]);
     const layers: LlamaLayerParams[] = [];
     for (let i = 0; i < numHiddenLayers; i++) {
       const at = `layers.${i}`;
       layers.push({
         inputLayernorm: await vector(`${at}.inputLayernorm`),
-        qProj: await matrix(`${at}.qProj`, qWidth, d),
-        kProj: await matrix(`${at}.kProj`, kvWidth, d),
-        vProj: await matrix(`${at}.vProj`, kvWidth, d),
-        oProj: await matrix(`${at}.oProj`, d, qWidth),
+        qProj: await matrix(`${at}.qProj`, shapes.qProj),
+        kProj: await matrix(`${at}.kProj`, shapes.kProj),
+        vProj: await matrix(`${at}.vProj`, shapes.vProj),
+        oProj: await matrix(`${at}.oProj`, shapes.oProj),
         postAttentionLayernorm: await vector(`${at}.postAttentionLayernorm`),
-        gateProj: await matrix(`${at}.gateProj`, intermediateSize, d),
-        upProj: await matrix(`${at}.upProj`, intermediateSize, d),
-        downProj: await matrix(`${at}.downProj`, d, intermediateSize),
+        gateProj: await matrix(`${at}.gateProj`, shapes.gateProj),
+        upProj: await matrix(`${at}.upProj`, shapes.upProj),
+        downProj: await matrix(`${at}.downProj`, shapes.downProj),
       });
     }
     const params: LlamaParams = {
       embedTokens,
       layers,
       norm: await vector('norm'),
-      lmHead: config.tieWordEmbeddings ? embedTokens : await matrix('lmHead', vocabSize, d),
+      lmHead: config.tieWordEmbeddings ? embedTokens : await matrix('lmHead', [vocabSize, d]),
     };
     return new Llama(config, params, precision, backend);
   } catch (error) {

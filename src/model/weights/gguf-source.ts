@@ -1,6 +1,6 @@
 import { FormatError, formatShape } from '../../tensor/index.ts';
-import { dequantize, type GgmlType } from './dequantize.ts';
-import type { GgufFile } from './gguf.ts';
+import { dequantize } from './dequantize.ts';
+import type { GgufFile, GgufTensor } from './gguf.ts';
 import type { StoredMatrix, WeightSource } from './weight-source.ts';
 
 /** GGUF's names of a Llama-family model's tensors, by ours. `N` stands for the layer. */
@@ -43,6 +43,23 @@ function unpermuteRows(bytes: Uint8Array, rows: number, headDim: number): Uint8A
 }
 
 /**
+ * The tensor of a GGUF file that has one of our names.
+ * @throws FormatError (E_MODEL) when missing or of another shape
+ */
+export function findGgufTensor(file: GgufFile, name: string, shape: readonly number[]): GgufTensor {
+  const stored = ggufName(name);
+  const info = file.tensors.get(stored);
+  if (!info) throw new FormatError(`${file.name}: tensor ${stored} is missing`, 'E_MODEL');
+  if (formatShape(info.shape) !== formatShape(shape)) {
+    throw new FormatError(
+      `${file.name}: tensor ${stored} is ${formatShape(info.shape)}, expected ${formatShape(shape)}`,
+      'E_MODEL',
+    );
+  }
+  return info;
+}
+
+/**
  * A GGUF file as a source of weights.
  * @param headDim channels of an attention head, for the row order of query and key matrices
  */
@@ -51,18 +68,7 @@ export function ggufWeightSource(
   fingerprint: string,
   headDim: number,
 ): WeightSource {
-  const find = (name: string, shape: readonly number[]) => {
-    const stored = ggufName(name);
-    const info = file.tensors.get(stored);
-    if (!info) throw new FormatError(`${file.name}: tensor ${stored} is missing`, 'E_MODEL');
-    if (formatShape(info.shape) !== formatShape(shape)) {
-      throw new FormatError(
-        `${file.name}: tensor ${stored} is ${formatShape(info.shape)}, expected ${formatShape(shape)}`,
-        'E_MODEL',
-      );
-    }
-    return info;
-  };
+  const find = (name: string, shape: readonly number[]) => findGgufTensor(file, name, shape);
   return {
     fingerprint,
     has: (name) => file.tensors.has(ggufName(name)),
@@ -70,7 +76,7 @@ export function ggufWeightSource(
       const info = find(name, [rows, columns]);
       const stored = await file.readTensor(info.name);
       const bytes = /\.(q|k)Proj$/.test(name) ? unpermuteRows(stored, rows, headDim) : stored;
-      const type = info.type as GgmlType;
+      const { type } = info;
       return {
         rows,
         columns,
@@ -81,7 +87,7 @@ export function ggufWeightSource(
     },
     async vector(name, length) {
       const info = find(name, [length]);
-      return dequantize(info.type as GgmlType, await file.readTensor(info.name), length);
+      return dequantize(info.type, await file.readTensor(info.name), length);
     },
   };
 }
