@@ -6,8 +6,10 @@ import {
   type Backbone,
   createSideModel,
   decodeSample,
+  type LayerTap,
   type LoadedAdapter,
   layersToSamples,
+  type PackedBatch,
 } from '../../../src/model/index.ts';
 import { type Backend, cpuBackend, type Tree, tensor } from '../../../src/tensor/index.ts';
 import { backends } from '../../support/backends.ts';
@@ -37,16 +39,8 @@ const ROWS = [row('abc'), row('a longer one'), row('z')];
 async function engineOn(backend: Backend): Promise<{ engine: DeviceEngine; seen: string[][] }> {
   const llama = await tinyLlama(backend);
   const seen: string[][] = [];
-  const spy: Backbone = {
-    config: llama.config,
-    backend,
-    precision: llama.precision,
-    weightBytes: llama.weightBytes,
-    kernels: llama.kernels,
-    logits: (hidden) => llama.logits(hidden),
-    newCache: (capacity) => llama.newCache(capacity),
-    dispose: () => llama.dispose(),
-    forward(batch, tap) {
+  const spy: Backbone = Object.assign(Object.create(llama), {
+    forward(batch: PackedBatch, tap?: LayerTap) {
       let start = 0;
       seen.push(
         batch.lengths.map((length) => {
@@ -56,7 +50,7 @@ async function engineOn(backend: Backend): Promise<{ engine: DeviceEngine; seen:
       );
       return llama.forward(batch, tap);
     },
-  };
+  });
   return { engine: new DeviceEngine(spy, toyTokenizer), seen };
 }
 
