@@ -54,6 +54,8 @@ export function connectWs(url: string, options: ConnectOptions = {}): Promise<Co
         text = (text + part).slice(0, MAX_REFUSAL_BYTES);
         if (text.length === MAX_REFUSAL_BYTES) response.destroy();
       });
+      // A server that keeps its connections alive ends its answer long before it closes.
+      response.on('end', () => request.destroy());
       response.on('close', () => {
         request.destroy();
         reject(refusal(url, response.statusCode ?? 0, text));

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -80,6 +81,15 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
 /** Runs `mobillm` with arguments to its end. */
 export function runCli(args: readonly string[], options?: CliOptions): Promise<CliResult> {
   return startCli(args, options).done;
+}
+
+/** Fails unless a command ended with `code`, one line on standard error that `says` so, and no output. */
+export function assertFails(result: CliResult, code: number, says: RegExp): void {
+  const { stderr, stdout } = result;
+  assert.match(stderr, /^error \[E_[A-Z_]+\]: [^\n]+\n$/);
+  assert.match(stderr, says);
+  assert.equal(result.code, code);
+  assert.equal(stdout, '');
 }
 
 /** A server process. */
