@@ -18,6 +18,7 @@ import type { SideModel, SideShape } from './side-model.ts';
 /** eps of the weightless RMS norms on the taps and in front of the head. */
 export const SIDE_RMS_EPS = 1e-5;
 
+/** What the side network trains. */
 export interface ParallelParams {
   /** Mixing logits `[L]`; mu = sigmoid(alpha). */
   readonly alpha: Tensor;
@@ -30,6 +31,7 @@ export interface ParallelParams {
   readonly head: HeadParams;
 }
 
+/** What the side network is built from beyond its shape. */
 export interface ParallelOptions {
   /** Bottleneck r of every adapter. */
   readonly rank: number;
