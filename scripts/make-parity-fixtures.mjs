@@ -2,7 +2,7 @@
 // the parity tests read: node scripts/make-parity-fixtures.mjs [FOLDER]
 //
 // The references were made with PyTorch 2.15 and transformers 5.23 on a CPU: side-network.json in
-// float64, smollm2-135m.json in float32 from the GGUF's dequantized weights.
+// float64, smollm2-135m.json in float32 from the GGUF's dequantized weights, minilm.json in float32.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -55,3 +55,17 @@ write('smollm2-135m.json', {
 });
 
 write('side-network.json', read('side-network.json'));
+
+const encoder = read('minilm.json');
+write('minilm.json', {
+  model: encoder.model,
+  note: "hiddenFirst: the [CLS] row after the embedding (0) and each layer; mean: over the last layer's tokens, L2-normalised. f32, little-endian, base64.",
+  cases: encoder.cases.map((one) => ({
+    text: one.text,
+    textPair: one.text_pair,
+    ids: one.ids,
+    tokenTypes: one.token_type_ids,
+    hiddenFirst: one.hidden_cls_b64,
+    mean: one.mean_b64,
+  })),
+});

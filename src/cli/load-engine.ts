@@ -1,40 +1,30 @@
 import { DeviceEngine } from '../device/index.ts';
-import {
-  ggufWeightSource,
-  type LlamaConfig,
-  llamaConfigFromGguf,
-  loadLlama,
-  openGguf,
-  randomWeightSource,
-  tokenizerFromGguf,
-} from '../model/index.ts';
-import { fileByteSource, sha256File } from '../platform/node.ts';
+import { type BackboneConfig, randomWeightSource } from '../model/index.ts';
+import { sha256File } from '../platform/node.ts';
 import { cpuBackend, setBackend, wasmBackend } from '../tensor/index.ts';
 import type { LoadModelOptions } from './device-thread.ts';
+import { openModelPath } from './model-files.ts';
 
-/** A model file as a device engine in this thread, on a backend of its own. */
+/** A model file or folder as a device engine in this thread, on a backend of its own. */
 export async function loadEngine(
   options: LoadModelOptions,
   onProgress?: (share: number) => void,
-): Promise<{ engine: DeviceEngine; config: LlamaConfig; fingerprint: string }> {
+): Promise<{ engine: DeviceEngine; config: BackboneConfig; fingerprint: string }> {
   const backend = options.backend === 'cpu' ? cpuBackend() : wasmBackend();
   setBackend(backend);
-  const source = await fileByteSource(options.path);
+  const { model, weightsPath, close } = await openModelPath(options.path);
   try {
-    const file = await openGguf(source);
-    const config = llamaConfigFromGguf(file);
     const { randomSeed } = options;
     const weights =
       randomSeed === undefined
-        ? ggufWeightSource(file, await sha256File(options.path), config.headDim)
+        ? model.weights(await sha256File(weightsPath))
         : randomWeightSource(randomSeed);
-    const tokenizer = tokenizerFromGguf(file.metadata);
-    const backbone = await loadLlama(config, weights, options.weights, backend, (done, total) =>
+    const backbone = await model.load(weights, options.weights, backend, (done, total) =>
       onProgress?.(done / total),
     );
-    const engine = new DeviceEngine(backbone, tokenizer);
-    return { engine, config, fingerprint: weights.fingerprint };
+    const engine = new DeviceEngine(backbone, model.tokenizer);
+    return { engine, config: model.config, fingerprint: weights.fingerprint };
   } finally {
-    await source.close();
+    await close();
   }
 }

@@ -10,6 +10,12 @@ export interface BackboneConfig {
   readonly maxPositionEmbeddings: number;
 }
 
+/**
+ * `decoder`: a token sees those before it, so the words of a prompt's end read all of it, text can
+ * be generated and a prefix kept. `encoder`: a token sees its whole sequence.
+ */
+export type ModelFamily = 'decoder' | 'encoder';
+
 /** How the backbone's matrices are held: exactly as f32, or as integers with dynamic int8 inputs. */
 export type WeightPrecision = 'f32' | 'int8' | 'int4';
 
@@ -34,6 +40,8 @@ export interface PackedBatch {
   readonly ids: Int32Array;
   /** Tokens of each sequence; their sum is T. */
   readonly lengths: readonly number[];
+  /** Token types `[T]` of models that tell a pair's two texts apart; 0 everywhere when left out. */
+  readonly tokenTypes?: Int32Array;
   /** What all sequences have in front of them. */
   readonly past?: KvCache;
   /** Append this batch's keys and values to `past`; one sequence only. */
@@ -45,6 +53,7 @@ export type LayerTap = (layer: number, hidden: Tensor) => void;
 
 /** A frozen model: forward only, no tape. */
 export interface Backbone {
+  readonly family: ModelFamily;
   readonly config: BackboneConfig;
   readonly backend: Backend;
   readonly precision: WeightPrecision;

@@ -1,7 +1,9 @@
 export * from './backbone.ts';
 export { layerMix, linearProbe, type MixParams } from './baselines/mix.ts';
+export { Bert, type BertConfig, type BertLayerParams, type BertParams } from './bert.ts';
 export { type GenerateOptions, generate, type SamplingOptions, sampleToken } from './generate.ts';
 export { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
+export { bertConfigFromJson, bertTensorNames, loadBert } from './load-bert.ts';
 export { llamaConfigFromGguf, llamaWeightBytes, loadLlama } from './load-llama.ts';
 export type { LinearWeight } from './nn/linear.ts';
 export {
@@ -13,6 +15,7 @@ export {
   warmupCosine,
 } from './optim.ts';
 export { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
+export { familyOfFolder, type OpenedModel, openFolderModel, openGgufModel } from './registry.ts';
 export {
   ADAPTER_FORMAT_VERSION,
   type AdapterConfig,
@@ -43,7 +46,14 @@ export {
   type TapCodec,
   tapTensors,
 } from './side/taps.ts';
-export { type DecodeStream, type Tokenizer, tokenizerFromGguf } from './tokenizer.ts';
+export {
+  type DecodeStream,
+  type TokenizedPair,
+  type Tokenizer,
+  tokenizerFromGguf,
+} from './tokenizer.ts';
+export { tokenizerFromJson } from './tokenizer-json.ts';
+export { type LoadProgress, WeightLoader } from './weight-loader.ts';
 export {
   dequantizableTypes,
   dequantize,
@@ -52,6 +62,13 @@ export {
 } from './weights/dequantize.ts';
 export { type GgufFile, type GgufTensor, type GgufValue, openGguf } from './weights/gguf.ts';
 export { ggufWeightSource } from './weights/gguf-source.ts';
+export {
+  HF_FILES,
+  type HfFolder,
+  type JsonFile,
+  openHfFolder,
+  readJson,
+} from './weights/hf-folder.ts';
 export { randomWeightSource } from './weights/random-source.ts';
 export {
   encodeSafetensors,
@@ -59,5 +76,8 @@ export {
   openSafetensors,
   type SafetensorsEntry,
   type SafetensorsFile,
+  type SafetensorsType,
+  safetensorsTypes,
 } from './weights/safetensors.ts';
+export { safetensorsWeightSource } from './weights/safetensors-source.ts';
 export type { StoredMatrix, WeightSource } from './weights/weight-source.ts';

@@ -71,6 +71,7 @@ interface BatchLayout {
 
 /** A frozen Llama on one backend. */
 export class Llama implements Backbone {
+  readonly family = 'decoder';
   readonly config: LlamaConfig;
   readonly backend: Backend;
   readonly precision: WeightPrecision;

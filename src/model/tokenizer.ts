@@ -15,6 +15,10 @@ export interface Tokenizer {
    * without a token are dropped. The begin token leads only where the file asks for it.
    */
   encode(text: string): number[];
+  /** As `encode`, without the tokens that stand around a text; left out where there are none. */
+  encodePlain?(text: string): number[];
+  /** Two texts for a model that reads pairs, with what stands around and between them. */
+  encodePair?(text: string, pair: string): TokenizedPair;
   /**
    * The text of ids, control tokens written out; bytes that are no UTF-8 become U+FFFD.
    * @throws FormatError `E_TOKENIZER` for an id outside the vocabulary.
@@ -24,6 +28,13 @@ export interface Tokenizer {
   decodeStream(): DecodeStream;
   /** The id's token as the vocabulary spells it (a space is `Ġ`); undefined outside it. */
   token(id: number): string | undefined;
+}
+
+/** Two texts as one sequence. */
+export interface TokenizedPair {
+  readonly ids: number[];
+  /** Of each id: 0 in the first text, 1 in the second. */
+  readonly tokenTypes: number[];
 }
 
 /** Decodes ids one at a time without ever showing half a character. */
@@ -173,6 +184,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
       ? [bosTokenId]
       : [];
 
+  const plain = (text: string) => library.encode(text, { add_special_tokens: false }).ids;
   const byteOf = characterBytes();
   const encoder = new TextEncoder();
   const verbatim = new Set(addedTokens.map(({ id }) => id));
@@ -201,7 +213,8 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
     vocabSize: tokens.length,
     bosTokenId,
     eosTokenId,
-    encode: (text) => [...lead, ...library.encode(text, { add_special_tokens: false }).ids],
+    encode: (text) => [...lead, ...plain(text)],
+    encodePlain: plain,
     decode(ids) {
       const stream = decodeStream();
       let text = '';

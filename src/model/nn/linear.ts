@@ -29,13 +29,21 @@ export function linear(x: Tensor, weight: LinearWeight, options: LinearOptions =
   return residual ? add(y, residual) : y;
 }
 
-/** Several linears of one input, which is quantized once for all of them. */
-export function linears(x: Tensor, weights: readonly LinearWeight[]): Tensor[] {
+/**
+ * Several linears of one input, which is quantized once for all of them.
+ * @param biases one `[N]` for each weight
+ */
+export function linears(
+  x: Tensor,
+  weights: readonly LinearWeight[],
+  biases?: readonly Tensor[],
+): Tensor[] {
   let rows: ReturnType<typeof quantize> | undefined;
-  return weights.map((weight) => {
-    if (weight instanceof Tensor) return matmul(x, weight, { transB: true });
+  return weights.map((weight, i) => {
+    const bias = biases?.[i];
+    if (weight instanceof Tensor) return linear(x, weight, { bias });
     rows ??= quantize(x);
-    return linearQuantized(rows, weight);
+    return linearQuantized(rows, weight, { bias });
   });
 }
 

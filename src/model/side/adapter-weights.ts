@@ -119,9 +119,9 @@ async function readAdapterTensors(
   const values = new Map<string, Float32Array>();
   for (const [name, shape] of expected) {
     const entry = file.tensors.get(name);
-    if (entry?.dtype !== 'f32' || formatShape(entry.shape) !== formatShape(shape)) {
+    if (entry?.type !== 'F32' || formatShape(entry.shape) !== formatShape(shape)) {
       throw new FormatError(
-        `${file.name}: tensor ${name} is ${entry ? `${entry.dtype} ${formatShape(entry.shape)}` : 'missing'}, expected f32 ${formatShape(shape)}`,
+        `${file.name}: tensor ${name} is ${entry ? `${entry.type} ${formatShape(entry.shape)}` : 'missing'}, expected F32 ${formatShape(shape)}`,
         'E_ADAPTER',
       );
     }

@@ -4,7 +4,7 @@ import type { StoredMatrix, WeightSource } from './weight-source.ts';
 /** Standard deviation of a fresh matrix, Hugging Face's `initializer_range`. */
 const INITIALIZER_RANGE = 0.02;
 
-/** Weights nobody trained: normal matrices, norms of one. The control for every learning figure. */
+/** Weights nobody trained: normal matrices, norms of one, biases of zero. The control for every learning figure. */
 export function randomWeightSource(seed: number): WeightSource {
   return {
     fingerprint: seed.toString(16).padStart(64, '0'),
@@ -21,8 +21,8 @@ export function randomWeightSource(seed: number): WeightSource {
         toFloat32: () => values,
       };
     },
-    async vector(_name, length) {
-      return new Float32Array(length).fill(1);
+    async vector(name, length) {
+      return new Float32Array(length).fill(name.endsWith('Bias') ? 0 : 1);
     },
   };
 }

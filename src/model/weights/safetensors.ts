@@ -1,30 +1,24 @@
 import type { ByteSource } from '../../platform/byte-source.ts';
-import {
-  bytesPerElement,
-  type DType,
-  FormatError,
-  numelOf,
-  type Shape,
-} from '../../tensor/index.ts';
+import { FormatError, numelOf, type Shape } from '../../tensor/index.ts';
 
 /** Largest header the format allows, in bytes. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-/** Element types this reader knows; the format's names to ours. */
-const DTYPES: ReadonlyMap<unknown, DType> = new Map([
-  ['F32', 'f32'],
-  ['I32', 'i32'],
-  ['I8', 'i8'],
-  ['U8', 'u8'],
-  ['F16', 'u16'],
-]);
+/** Element types of the format and the bytes of one element. */
+export const safetensorsTypes = {
+  ...({ F64: 8, F32: 4, F16: 2, BF16: 2 } as const),
+  ...({ I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1 } as const),
+} as const;
+
+/** An element type, as the format spells it. */
+export type SafetensorsType = keyof typeof safetensorsTypes;
 
 /** The header's entry that is no tensor: strings by name. */
 const METADATA = '__metadata__';
 
 /** Where a tensor lies in a safetensors file, and what it is. */
 export interface SafetensorsEntry {
-  readonly dtype: DType;
+  readonly type: SafetensorsType;
   readonly shape: Shape;
   /** First byte, from the start of the file. */
   readonly offset: number;
@@ -151,18 +145,19 @@ function parseEntry(
 ): SafetensorsEntry {
   const name = printable(key);
   const { dtype, shape, data_offsets: range } = (value ?? {}) as Record<string, unknown>;
-  const known = DTYPES.get(dtype);
-  if (!known) throw fail(`tensor ${name} has dtype ${JSON.stringify(dtype)}, not supported`);
+  const isKnown = typeof dtype === 'string' && Object.hasOwn(safetensorsTypes, dtype);
+  if (!isKnown) throw fail(`tensor ${name} has dtype ${JSON.stringify(dtype)}, not supported`);
   const natural = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
   if (!Array.isArray(shape) || !shape.every(natural)) throw fail(`tensor ${name} has a bad shape`);
   if (!Array.isArray(range) || range.length !== 2 || !range.every(natural)) {
     throw fail(`tensor ${name} has bad data_offsets`);
   }
+  const type = dtype as SafetensorsType;
   const byteLength = range[1] - range[0];
-  if (byteLength !== numelOf(shape) * bytesPerElement(known)) {
+  if (byteLength !== numelOf(shape) * safetensorsTypes[type]) {
     throw fail(`tensor ${name} holds ${byteLength} bytes, its shape wants another number`);
   }
-  return { dtype: known, shape, offset: dataStart + range[0], byteLength };
+  return { type, shape, offset: dataStart + range[0], byteLength };
 }
 
 function checkLayout(

@@ -77,7 +77,7 @@ describe('openSafetensors', () => {
       ),
     );
     assert.deepEqual(opened.metadata, { format: 'pt' });
-    assert.equal(opened.tensors.get('b')?.dtype, 'u16');
+    assert.equal(opened.tensors.get('b')?.type, 'F16');
     assert.deepEqual(opened.tensors.get('scalar')?.shape, []);
     assert.equal((await opened.readTensor('scalar')).length, 4);
     const empty = await open(file('{}     ', 0));
