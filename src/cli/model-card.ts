@@ -1,5 +1,12 @@
 import type { AdapterConfig } from '../model/index.ts';
 
+/** Text in a cell of a Markdown table. */
+const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+
+/** A word of a shell command, quoted where it has to be. */
+const shellWord = (text: string) =>
+  /^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+
 /** The README.md of an adapter folder: what it is, how to use it, how it was made, what to expect. */
 export function modelCard(config: AdapterConfig): string {
   const { base_model: base, training, metrics, codec } = config;
@@ -7,11 +14,11 @@ export function modelCard(config: AdapterConfig): string {
     Object.entries(record)
       .map(
         ([key, value]) =>
-          `| ${key} | ${typeof value === 'string' ? value : JSON.stringify(value)} |`,
+          `| ${key} | ${cell(typeof value === 'string' ? value : JSON.stringify(value))} |`,
       )
       .join('\n');
   return `---
-base_model: ${base.name}
+base_model: ${JSON.stringify(base.name)}
 library_name: mobillm
 pipeline_tag: text-classification
 tags: [side-tuning, mobillm]
@@ -23,8 +30,8 @@ A classifier of ${config.labels.length} classes (${config.labels.join(', ')}) be
 It reads the backbone's hidden states; the backbone's weights are unchanged.
 
 \`\`\`sh
-mobillm predict --model ${base.name} --adapter-path . --text "..."
-mobillm eval --model ${base.name} --adapter-path . --data DIR
+mobillm predict --model ${shellWord(base.name)} --adapter-path . --text "..."
+mobillm eval --model ${shellWord(base.name)} --adapter-path . --data DIR
 \`\`\`
 
 | base model | |
@@ -35,7 +42,7 @@ mobillm eval --model ${base.name} --adapter-path . --data DIR
 
 | input | |
 |---|---|
-| template | ${JSON.stringify(config.template)} |
+| template | ${cell(JSON.stringify(config.template))} |
 | examples in front | ${config.prefix ? `${config.prefix.split('\n').length} lines` : 'none'} |
 | longest sample | ${config.max_seq_length} tokens |
 | tapped layers | ${config.layers.join(' ')} |

@@ -52,12 +52,13 @@ export function formatDuration(seconds: number): string {
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-/** Bytes as people read them: `7.3 kB`, `98.4 MB` (powers of 1000). */
+/** Bytes as people read them: `999 B`, `7.35 kB`, `98.4 MB` (powers of 1000). */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let value = bytes;
   let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
+  // What one decimal would round up to 1000 is of the next unit.
+  while (value >= 999.95 && unit < units.length - 1) {
     value /= 1000;
     unit++;
   }

@@ -46,6 +46,13 @@ function rpcTo(handlers: RpcHandlers) {
   return { rpc: connectRpc(near), near };
 }
 
+/** What a call is rejected with. */
+const faultOf = (call: Promise<unknown>): Promise<unknown> =>
+  call.then(
+    () => assert.fail('it was resolved'),
+    (error) => error,
+  );
+
 describe('rpc', () => {
   it('gives results of plain and async methods to their own callers', async () => {
     const { rpc } = rpcTo({
@@ -74,7 +81,7 @@ describe('rpc', () => {
       },
     });
     for (const [kind, expected] of Object.entries(errors)) {
-      const error = await rpc.call('fail', kind).then(assert.fail, (e: MobillmError) => e);
+      const error = await faultOf(rpc.call('fail', kind));
       assert.ok(error instanceof MobillmError);
       assert.equal(error.constructor, expected.constructor);
       assert.deepEqual(
@@ -103,7 +110,7 @@ describe('rpc', () => {
       ['file', 'no such file'],
       ['none', 'worker has no method none'],
     ] as const) {
-      const error = await rpc.call(method).then(assert.fail, (e: Error) => e);
+      const error = await faultOf(rpc.call(method));
       assert.ok(error instanceof Error && !(error instanceof MobillmError));
       assert.equal(error.message, message);
     }

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Command, InvalidArgumentError } from 'commander';
+import fc from 'fast-check';
+import {
+  addModelFlags,
+  addTapFlags,
+  decimal,
+  integer,
+  layerChoice,
+  type ModelFlags,
+  type TapFlags,
+} from '../../../src/cli/flags.ts';
+import {
+  addTrainingFlags,
+  type TrainingFlags,
+  trainingOptions,
+} from '../../../src/cli/training-flags.ts';
+import { trainingOptionsSchema } from '../../../src/server/index.ts';
+
+describe('integer', () => {
+  it('takes whole numbers of at least its minimum, and nothing else', () => {
+    assert.deepEqual(['1', '32', ' 7 ', '1e3'].map(integer(1)), [1, 32, 7, 1000]);
+    for (const text of ['0', '-1', '1.5', '', ' ', 'x', '1x', 'NaN', 'Infinity', '1e30']) {
+      assert.throws(() => integer(1)(text), InvalidArgumentError, text);
+    }
+    assert.equal(integer(0)('0'), 0);
+  });
+});
+
+describe('decimal', () => {
+  it('takes numbers of its range, its lower end only where it is not left out', () => {
+    assert.deepEqual(['0', '0.5', '1', '1e-3'].map(decimal(0, 1)), [0, 0.5, 1, 0.001]);
+    for (const text of ['-0.1', '1.1', '', 'x', 'NaN', 'Infinity']) {
+      assert.throws(() => decimal(0, 1)(text), InvalidArgumentError, text);
+    }
+    assert.throws(() => decimal(0, 1, true)('0'), /above 0, at most 1/);
+    assert.equal(decimal(0, 1, true)('0.1'), 0.1);
+  });
+});
+
+describe('layerChoice', () => {
+  it('reads numbers, ranges, steps and names', () => {
+    assert.deepEqual(layerChoice('8,10,12')(30), [8, 10, 12]);
+    assert.deepEqual(layerChoice('12, 8,8')(30), [8, 12]);
+    assert.deepEqual(layerChoice('2-5')(30), [2, 3, 4, 5]);
+    assert.deepEqual(layerChoice('8-14/3')(30), [8, 11, 14]);
+    assert.deepEqual(layerChoice('all')(4), [1, 2, 3, 4]);
+    assert.deepEqual(layerChoice('last')(30), [30]);
+    assert.deepEqual(layerChoice('0,last,2-3')(9), [0, 2, 3, 9]);
+    for (const text of ['', 'x', '1-', '-3', '1-2-3', '1/2', '1.5', 'all,x', '1;2', '1-3/']) {
+      assert.throws(() => layerChoice(text), InvalidArgumentError, text);
+    }
+  });
+
+  it('auto: ascending layers of the model, the last one among them', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 100 }), (count) => {
+        const layers = layerChoice('auto')(count);
+        assert.equal(layers.at(-1), count);
+        assert.ok(layers.every((layer, i) => layer >= 1 && (i === 0 || layer > layers[i - 1])));
+      }),
+    );
+  });
+});
+
+/** What a command line comes to. */
+function parsed(...args: string[]): ModelFlags & TapFlags & TrainingFlags {
+  const command = new Command('train').exitOverride().configureOutput({ writeErr: () => {} });
+  addTrainingFlags(addTapFlags(addModelFlags(command)));
+  return command.parse(args, { from: 'user' }).opts();
+}
+
+describe('the flags of a training job', () => {
+  it('have defaults that a server takes', () => {
+    const flags = parsed();
+    const options = trainingOptions(flags, ['probe', 'mix']);
+    assert.deepEqual(trainingOptionsSchema.parse(options), options);
+    assert.ok(flags.layers(30).length > 0 && flags.taps.length > 0);
+  });
+
+  it('come through under their names', () => {
+    const flags = parsed(
+      ...['--template', '{text}\\nIs', '--layers', '3-5', '--taps', 'mean', '--epochs', '7'],
+      ...['--activation-bits', '2', '--weights', 'f32', '--learning-rate', '0.5', '--seed', '9'],
+      ...['--side', 'mix', '--batch-size', '5', '--rank', '6'],
+    );
+    assert.deepEqual(
+      [flags.template, flags.layers(30), flags.taps, flags.activationBits, flags.weights],
+      ['{text}\nIs', [3, 4, 5], ['mean'], '2', 'f32'],
+    );
+    const options = trainingOptions(flags, ['probe', 'mix']);
+    const { side, baselines, epochs, batchSize, learningRate, rank, seed } = options;
+    // What is trained anyway is no baseline of itself.
+    assert.deepEqual(
+      { side, baselines, epochs, batchSize, learningRate, rank, seed },
+      {
+        side: 'mix',
+        baselines: ['probe'],
+        epochs: 7,
+        batchSize: 5,
+        learningRate: 0.5,
+        rank: 6,
+        seed: 9,
+      },
+    );
+  });
+
+  it('refuse what they do not know', () => {
+    for (const args of [
+      ['--taps', 'first'],
+      ['--taps', 'last,last'],
+      ['--activation-bits', '5'],
+      ['--weights', 'int2'],
+      ['--side', 'lora'],
+      ['--layers', 'some'],
+      ['--epochs', '0'],
+      ['--device-backend', 'gpu'],
+      ['--no-such-flag'],
+    ]) {
+      assert.throws(
+        () => parsed(...args),
+        (error: unknown) => {
+          const { code } = error as { code: string };
+          return code.startsWith('commander.');
+        },
+        args.join(' '),
+      );
+    }
+  });
+});

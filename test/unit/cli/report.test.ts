@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { TrainedModelInfo } from '../../../src/cli/adapter-config.ts';
+import { renderReport, type TrainReport } from '../../../src/cli/report.ts';
+
+const info = (name: TrainedModelInfo['name'], parameters: number): TrainedModelInfo => ({
+  name,
+  bestEpoch: 2,
+  epochs: 3,
+  validAccuracy: 0.75,
+  validLoss: 0.5,
+  parameters,
+  seconds: 1.25,
+  bytes: 400,
+});
+
+const REPORT: TrainReport = {
+  model: 'smollm2-135m',
+  data: 'data/wordnet10',
+  method: 'parallel',
+  rows: { train: 800, valid: 100, test: 200 },
+  accuracy: { majority: 0.1, probe: 0.612, mix: 0.655, side: 0.701 },
+  validation: { parallel: 0.75, probe: 0.75, mix: 0.75 },
+  seconds: { wall: 83, device: 60.25, server: 20, hidden: 15 },
+  bytes: { up: 7_350_000, down: 98_000 },
+  memory: { devicePeakRss: 512e6, accounted: 215e6 },
+  tokens: { computed: 21_000, prefix: 0, perSecond: 348.5, truncatedSamples: 0 },
+  kernels: 'gemmQd8F32Qc8w',
+  deviceBackend: 'wasm (relaxed)',
+  serverBackend: 'wasm (simd128)',
+  server: {
+    cache: { memory: 1000, spilled: 0 },
+    models: [info('parallel', 1_234_567), info('probe', 11_530), info('mix', 11_545)],
+  },
+  randomBackbone: false,
+  adapterPath: 'adapters/x',
+};
+
+/** The row of a table that begins with this cell, its cells joined. */
+const rowOf = (text: string, first: string) => {
+  const cells = text
+    .split('\n')
+    .map((line) =>
+      line
+        .split('│')
+        .map((cell) => cell.trim())
+        .filter(Boolean),
+    )
+    .find(([cell]) => cell === first);
+  return cells?.slice(1).join(' | ');
+};
+
+describe('renderReport', () => {
+  const text = renderReport(REPORT);
+
+  it('compares the side network with what it has to beat', () => {
+    assert.equal(rowOf(text, 'majority class (before)'), '10.0% | - | 0 | -');
+    assert.equal(rowOf(text, 'linear probe, last layer'), '61.2% | 75.0% | 11,530 | 1.3 s');
+    assert.equal(rowOf(text, 'layer mix'), '65.5% | 75.0% | 11,545 | 1.3 s');
+    assert.equal(rowOf(text, 'parallel side network (after)'), '70.1% | 75.0% | 1,234,567 | 1.3 s');
+  });
+
+  it('says what it took', () => {
+    assert.equal(rowOf(text, 'data'), 'data/wordnet10: 800 train, 100 valid, 200 test');
+    assert.equal(rowOf(text, 'wall clock'), '1:23');
+    assert.equal(rowOf(text, 'device computing'), '60.3 s, 21000 tokens at 349/s');
+    assert.equal(rowOf(text, 'server training'), '20.0 s, 75% of it hidden behind the device');
+    assert.equal(rowOf(text, 'bytes up, down'), '7.35 MB, 98.0 kB');
+    assert.equal(rowOf(text, 'device memory'), '512.0 MB peak resident, 215.0 MB of it tensors');
+    assert.equal(rowOf(text, 'examples in front'), undefined);
+    assert.equal(rowOf(text, 'cut to --max-seq-length'), undefined);
+  });
+
+  it('marks a control, names what was cut, and leaves out what was not trained', () => {
+    const { models } = REPORT.server;
+    const control = renderReport({
+      ...REPORT,
+      randomBackbone: true,
+      accuracy: { majority: null, probe: null, mix: null, side: null },
+      seconds: { ...REPORT.seconds, server: 0, hidden: 0 },
+      tokens: { ...REPORT.tokens, prefix: 120, truncatedSamples: 3 },
+      server: { ...REPORT.server, models: models.slice(0, 1) },
+    });
+    assert.equal(rowOf(control, 'model'), 'smollm2-135m, RANDOM weights (control)');
+    assert.equal(rowOf(control, 'majority class (before)'), '- | - | 0 | -');
+    assert.equal(rowOf(control, 'linear probe, last layer'), undefined);
+    assert.equal(rowOf(control, 'server training'), '0.0 s, 0% of it hidden behind the device');
+    assert.equal(rowOf(control, 'examples in front'), '120 tokens, run once');
+    assert.equal(rowOf(control, 'cut to --max-seq-length'), '3 samples');
+  });
+
+  it('shows a baseline that was the job itself once', () => {
+    const probe = renderReport({
+      ...REPORT,
+      method: 'probe',
+      server: { ...REPORT.server, models: [info('probe', 11_530)] },
+    });
+    assert.equal(probe.match(/probe/g)?.length, 1);
+  });
+});
