@@ -1,3 +1,4 @@
+import { type Command, Option } from 'commander';
 import { FormatError } from '../tensor/errors.ts';
 import { planOfAdapter } from './adapter-config.ts';
 import { readAdapterFolder, type SavedAdapter } from './adapter-folder.ts';
@@ -10,6 +11,18 @@ export interface AdapterFlags {
   /** Default: the model the adapter was trained on. */
   readonly model?: string;
   readonly deviceBackend: 'wasm' | 'cpu';
+}
+
+/** --adapter-path, --model, --device-backend. */
+export function addAdapterFlags(command: Command): Command {
+  return command
+    .option('--adapter-path <folder>', 'adapter to run', 'adapter')
+    .option('--model <name|path>', 'model to run under (default: the one it was trained on)')
+    .addOption(
+      new Option('--device-backend <name>', 'what computes')
+        .choices(['wasm', 'cpu'])
+        .default('wasm'),
+    );
 }
 
 /**

@@ -1,14 +1,13 @@
-import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { loadSamples } from '../../data/index.ts';
+import { loadSplit } from '../../data/index.ts';
 import { readText } from '../../platform/node.ts';
 import { encodeRows, measureAccuracy } from '../evaluate.ts';
-import { integer } from '../flags.ts';
+import { addColumnFlags, type ColumnFlags, columnsOf, integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { type AdapterFlags, openAdapter } from '../open-adapter.ts';
 import { ProgressLine, rateAndEta } from '../progress.ts';
 
-interface EvalFlags extends AdapterFlags {
+interface EvalFlags extends AdapterFlags, ColumnFlags {
   readonly data: string;
   readonly split: string;
   readonly batchSize: number;
@@ -17,11 +16,12 @@ interface EvalFlags extends AdapterFlags {
 
 /** `mobillm eval`: accuracy of an adapter, on the device alone. */
 export function registerEval(program: Command): void {
-  program
+  const command = program
     .command('eval')
     .description('measure an adapter on labelled rows, on this machine alone')
-    .requiredOption('--data <folder>', 'folder with the split as a .jsonl file')
-    .option('--adapter-path <folder>', 'adapter to measure', 'adapter')
+    .requiredOption('--data <folder>', 'folder with the split as a .jsonl, .csv or .tsv file')
+    .option('--adapter-path <folder>', 'adapter to measure', 'adapter');
+  addColumnFlags(command)
     .option('--split <name>', 'which file of the folder', 'test')
     .option('--model <name|path>', 'model to run under (default: the one it was trained on)')
     .addOption(
@@ -37,11 +37,8 @@ export function registerEval(program: Command): void {
         const { device, adapter } = await openAdapter(flags, { quiet, signal });
         try {
           const { labels } = adapter.config;
-          const rows = await loadSamples(
-            join(flags.data, `${flags.split}.jsonl`),
-            labels,
-            readText,
-          );
+          const columns = columnsOf(flags);
+          const rows = await loadSplit(flags.data, flags.split, labels, { readText, columns });
           const line = new ProgressLine({ silent: quiet });
           const start = performance.now();
           const batches = await encodeRows(device, rows, flags.batchSize, (_, done) =>

@@ -16,16 +16,10 @@ export function gatherRowsQc8wRef(
   kp: number,
   weightGroup: number,
 ): void {
-  const groups = Math.ceil(kp / weightGroup);
-  for (let r = 0; r < count; r++) {
-    const panel = Math.floor(ids[r] / PANEL);
-    const column = ids[r] % PANEL;
-    for (let i = 0; i < k; i++) {
-      const u = packed[panel * kp * PANEL + offsetQc8w(column, i)];
-      const at = (panel * groups + Math.floor(i / weightGroup)) * PANEL + column;
-      out[r * k + i] = fround((u - ZERO_POINT) * scales[at]);
-    }
-  }
+  gather(out, ids, count, k, kp, weightGroup, (base, column, i, at) => {
+    const u = packed[base + offsetQc8w(column, i)];
+    return (u - ZERO_POINT) * scales[at];
+  });
 }
 
 /** Scalar twin of `gatherRowsQb4w`: out[r,i] = scale * q + min, the product rounded, then the sum. */
@@ -40,15 +34,33 @@ export function gatherRowsQb4wRef(
   kp: number,
   weightGroup: number,
 ): void {
+  gather(out, ids, count, k, kp, weightGroup, (base, column, i, at) => {
+    const byte = packed[base / 2 + offsetQb4w(column, i)];
+    const scaled = fround(((byte >> (i & 4)) & 15) * f16ToNumber(scales[at]));
+    return scaled + f16ToNumber(mins[at]);
+  });
+}
+
+/**
+ * Rounds `value` of every output to f32: of input i of a column of the panel whose weights begin at
+ * element `base`, with its scale (and min) at `at`.
+ */
+function gather(
+  out: Float32Array,
+  ids: Int32Array,
+  count: number,
+  k: number,
+  kp: number,
+  weightGroup: number,
+  value: (base: number, column: number, i: number, at: number) => number,
+): void {
   const groups = Math.ceil(kp / weightGroup);
   for (let r = 0; r < count; r++) {
     const panel = Math.floor(ids[r] / PANEL);
     const column = ids[r] % PANEL;
     for (let i = 0; i < k; i++) {
-      const byte = packed[(panel * kp * PANEL) / 2 + offsetQb4w(column, i)];
       const at = (panel * groups + Math.floor(i / weightGroup)) * PANEL + column;
-      const scaled = fround(((byte >> (i & 4)) & 15) * f16ToNumber(scales[at]));
-      out[r * k + i] = fround(scaled + f16ToNumber(mins[at]));
+      out[r * k + i] = value(panel * kp * PANEL, column, i, at);
     }
   }
 }

@@ -42,6 +42,17 @@ const frameOf = (message: Message, sequence: number, job = 0) =>
 const typesSent = (channel: FakeChannel) =>
   channel.sent.map((frame) => parseMessage(frame[5] as number, frame.subarray(20)).type);
 
+/** A server that has accepted job 3, its channel in the test's hands; frame 2 of the device is due. */
+async function serverInJob(): Promise<{ channel: FakeChannel; server: Connection }> {
+  const channel = new FakeChannel();
+  const server = new Connection(channel, { role: 'server' });
+  channel.deliver(frameOf(HELLO, 0));
+  await server.send(WELCOME);
+  channel.deliver(frameOf(JOB, 1));
+  await server.send({ type: 'accept', jobId: 3 });
+  return { channel, server };
+}
+
 test('a session, start to end, and its bytes', async () => {
   const { device, server } = connectionPair();
   await toRunning(device, server);
@@ -78,12 +89,7 @@ test('a session, start to end, and its bytes', async () => {
 });
 
 test('messages come in order whatever their kind, and the frame counts', async () => {
-  const channel = new FakeChannel();
-  const server = new Connection(channel, { role: 'server' });
-  channel.deliver(frameOf(HELLO, 0));
-  await server.send(WELCOME);
-  channel.deliver(frameOf(JOB, 1));
-  await server.send({ type: 'accept', jobId: 3 });
+  const { channel, server } = await serverInJob();
   // Two frames in one chunk, one of them cut.
   const tail = new Uint8Array(Buffer.concat([frameOf(TAPS, 2, 3), frameOf(BATCH, 3, 3)]));
   channel.deliver(tail.subarray(0, 30));
@@ -123,12 +129,7 @@ test('every fault of the other end has its code, is told to it, and closes', asy
     ['E_CREDIT', [frameOf({ type: 'credit', bytes: 1 }, 2)]],
   ];
   for (const [code, frames] of cases) {
-    const channel = new FakeChannel();
-    const server = new Connection(channel, { role: 'server' });
-    channel.deliver(frameOf(HELLO, 0));
-    await server.send(WELCOME);
-    channel.deliver(frameOf(JOB, 1));
-    await server.send({ type: 'accept', jobId: 3 });
+    const { channel, server } = await serverInJob();
     for (const frame of frames) channel.deliver(frame);
     assert.equal((await server.closed)?.code, code);
     assert.equal(typesSent(channel).at(-1), 'error', code);
