@@ -4,6 +4,7 @@ import { MobillmError } from '../tensor/errors.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerEval } from './commands/eval.ts';
 import { registerGenerate } from './commands/generate.ts';
+import { registerInspect } from './commands/inspect.ts';
 import { registerPredict } from './commands/predict.ts';
 import { registerPull } from './commands/pull.ts';
 import { registerServe } from './commands/serve.ts';
@@ -40,6 +41,7 @@ for (const register of [
   registerEval,
   registerPredict,
   registerGenerate,
+  registerInspect,
   registerPull,
   registerDemo,
 ]) {

@@ -1,0 +1,130 @@
+import Table from 'cli-table3';
+import type { Command } from 'commander';
+import { openGguf, openSafetensors } from '../../model/index.ts';
+import { fileByteSource } from '../../platform/node.ts';
+import {
+  type FileSummary,
+  type MetadataValue,
+  summarizeGguf,
+  summarizeSafetensors,
+} from '../file-summary.ts';
+import { interruptible } from '../interrupt.ts';
+import { resolveModel } from '../load-device.ts';
+import { findModel } from '../models.ts';
+import { formatBytes } from '../progress.ts';
+
+/** Columns of a metadata value before it is cut; a chat template has thousands. */
+const VALUE_WIDTH = 72;
+
+interface InspectFlags {
+  readonly tensors?: boolean;
+  readonly json?: boolean;
+}
+
+/** `mobillm inspect`: what stands in a model file, whether it runs here, and in how much memory. */
+export function registerInspect(program: Command): void {
+  program
+    .command('inspect')
+    .description('show what stands in a model file, whether it runs here and what memory it needs')
+    .argument('<file>', 'a .gguf or .safetensors file, or a named model')
+    .option('--tensors', 'list every tensor')
+    .option('--json', 'print one JSON object on standard output')
+    .action(async (model: string, flags: InspectFlags) => {
+      await interruptible('inspection stopped', async (signal) => {
+        const quiet = flags.json === true;
+        const path = findModel(model) ? await resolveModel(model, { quiet, signal }) : model;
+        const source = await fileByteSource(path);
+        try {
+          const summary = path.toLowerCase().endsWith('.safetensors')
+            ? summarizeSafetensors(await openSafetensors(source))
+            : summarizeGguf(await openGguf(source));
+          const text = quiet
+            ? JSON.stringify({ file: path, bytes: source.size, ...forJson(summary, flags) })
+            : render(path, source.size, summary, flags.tensors === true);
+          process.stdout.write(`${text}\n`);
+        } finally {
+          await source.close();
+        }
+      });
+    });
+}
+
+/** The summary with its tensors counted, and listed where that was asked for. */
+function forJson(summary: FileSummary, flags: InspectFlags) {
+  const { tensors, ...rest } = summary;
+  return { ...rest, tensorCount: tensors.length, ...(flags.tensors && { tensors }) };
+}
+
+/** Text out of a file for a terminal: escapes, line breaks and the like are spelled out. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) => {
+    const name = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character];
+    return name ?? `\\u{${(character.codePointAt(0) as number).toString(16)}}`;
+  });
+}
+
+function renderValue(value: MetadataValue): string {
+  if (typeof value !== 'object') return cut(printable(String(value)));
+  const items = value.first.map((item) =>
+    typeof item === 'string' ? JSON.stringify(item) : renderValue(item),
+  );
+  if (value.length > items.length) items.push('...');
+  return `${value.length} in an array: ${cut(printable(items.join(', ')))}`;
+}
+
+function cut(text: string): string {
+  const characters = [...text];
+  return characters.length > VALUE_WIDTH ? `${characters.slice(0, VALUE_WIDTH).join('')}...` : text;
+}
+
+function table(head: string[], rows: readonly string[][], numbers: number): string {
+  const colAligns = head.map((_, i) => (i < head.length - numbers ? 'left' : 'right'));
+  const made = new Table({ head, colAligns, style: { head: [], border: [] } });
+  made.push(...rows.map((row) => [...row]));
+  return made.toString();
+}
+
+function render(path: string, size: number, summary: FileSummary, list: boolean): string {
+  const { format, version, architecture, metadata, parameters, types, tensors } = summary;
+  const count = (n: number) => n.toLocaleString('en');
+  const lines = [
+    `${printable(path)}: ${format}${version === null ? '' : ` version ${version}`}, ${formatBytes(size)}`,
+    `architecture: ${architecture === null ? 'not named' : printable(architecture)}`,
+    `parameters: ${count(parameters)} in ${count(tensors.length)} tensors`,
+  ];
+  if (summary.runs.supported) lines.push('runs here: yes');
+  for (const { code, message } of summary.runs.reasons) {
+    lines.push(`runs here: no [${code}]: ${printable(message)}`);
+  }
+  if (summary.weightBytes) {
+    const sizes = Object.entries(summary.weightBytes).map(
+      ([precision, bytes]) => `${precision} ${formatBytes(bytes)}`,
+    );
+    lines.push(`memory for weights: --weights ${sizes.join(', ')}`);
+  }
+  lines.push(
+    table(
+      ['type', 'tensors', 'parameters', 'bytes'],
+      types.map((total) => [
+        total.type,
+        count(total.tensors),
+        count(total.parameters),
+        formatBytes(total.bytes),
+      ]),
+      3,
+    ),
+  );
+  for (const [key, value] of Object.entries(metadata)) {
+    lines.push(`${printable(key)} = ${renderValue(value)}`);
+  }
+  if (list) {
+    const rows = tensors.map(({ name, type, shape, bytes }) => [
+      printable(name),
+      type,
+      `[${shape.join(', ')}]`,
+      formatBytes(bytes),
+    ]);
+    lines.push(table(['tensor', 'type', 'shape', 'bytes'], rows, 1));
+  }
+  return lines.join('\n');
+}

@@ -1,0 +1,146 @@
+import {
+  type GgufFile,
+  type GgufValue,
+  llamaConfigFromGguf,
+  llamaWeightBytes,
+  type SafetensorsFile,
+  tokenizerFromGguf,
+  type WeightPrecision,
+} from '../model/index.ts';
+import { MobillmError, numelOf } from '../tensor/index.ts';
+
+/** Elements of an array that a summary shows. */
+const SHOWN_ITEMS = 8;
+
+/** A metadata value fit for JSON; an array is summarised, a 64-bit number is its digits. */
+export type MetadataValue =
+  | string
+  | number
+  | boolean
+  | { readonly length: number; readonly first: readonly MetadataValue[] };
+
+/** A tensor of a file: shape outermost first, bytes as stored. */
+export interface TensorSummary {
+  readonly name: string;
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+}
+
+/** What stands in a file of weights, and what mobillm would make of it. */
+export interface FileSummary {
+  readonly format: 'gguf' | 'safetensors';
+  /** Of the format; null where it has none. */
+  readonly version: number | null;
+  /** As the file names it; null where it does not. */
+  readonly architecture: string | null;
+  readonly metadata: Readonly<Record<string, MetadataValue>>;
+  /** Elements of all tensors. */
+  readonly parameters: number;
+  /** Largest share of the bytes first. */
+  readonly types: readonly {
+    readonly type: string;
+    readonly tensors: number;
+    readonly parameters: number;
+    readonly bytes: number;
+  }[];
+  readonly tensors: readonly TensorSummary[];
+  /** Whether it runs here; otherwise every reason found, by error code. */
+  readonly runs: {
+    readonly supported: boolean;
+    readonly reasons: readonly { readonly code: string; readonly message: string }[];
+  };
+  /** Bytes of the loaded weights under each `--weights`; null where they cannot be loaded. */
+  readonly weightBytes: Readonly<Record<WeightPrecision, number>> | null;
+}
+
+function metadataValue(value: GgufValue): MetadataValue {
+  if (typeof value === 'bigint') return String(value);
+  // JSON has no infinities and no NaN.
+  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
+  if (typeof value !== 'object') return value;
+  const first = Array.from(value.slice(0, SHOWN_ITEMS), (item) => metadataValue(item));
+  return { length: value.length, first };
+}
+
+function totals(tensors: readonly TensorSummary[]): Pick<FileSummary, 'parameters' | 'types'> {
+  const byType = new Map<string, { tensors: number; parameters: number; bytes: number }>();
+  for (const { type, shape, bytes } of tensors) {
+    const total = byType.get(type) ?? { tensors: 0, parameters: 0, bytes: 0 };
+    total.tensors += 1;
+    total.parameters += numelOf(shape);
+    total.bytes += bytes;
+    byType.set(type, total);
+  }
+  const types = [...byType].map(([type, total]) => ({ type, ...total }));
+  return {
+    parameters: types.reduce((n, { parameters }) => n + parameters, 0),
+    types: types.sort((a, b) => b.bytes - a.bytes),
+  };
+}
+
+/** What `attempt` gives, or null and its error among the reasons. */
+function orReason<T>(reasons: { code: string; message: string }[], attempt: () => T): T | null {
+  try {
+    return attempt();
+  } catch (error) {
+    if (!(error instanceof MobillmError)) throw error;
+    reasons.push({ code: error.code, message: error.message });
+    return null;
+  }
+}
+
+/** Sums up a GGUF file from its header: no tensor is read. */
+export function summarizeGguf(file: GgufFile): FileSummary {
+  const tensors = [...file.tensors.values()].map(({ name, type, shape, byteLength }) => ({
+    name,
+    type,
+    shape,
+    bytes: byteLength,
+  }));
+  const reasons: { code: string; message: string }[] = [];
+  const config = orReason(reasons, () => llamaConfigFromGguf(file));
+  const weightBytes =
+    config &&
+    orReason(reasons, () => ({
+      int8: llamaWeightBytes(file, config, 'int8'),
+      int4: llamaWeightBytes(file, config, 'int4'),
+      f32: llamaWeightBytes(file, config, 'f32'),
+    }));
+  orReason(reasons, () => tokenizerFromGguf(file.metadata));
+  const architecture = file.metadata.get('general.architecture');
+  return {
+    format: 'gguf',
+    version: file.version,
+    architecture: typeof architecture === 'string' ? architecture : null,
+    // fromEntries defines properties, so that a key may be called __proto__.
+    metadata: Object.fromEntries(
+      Array.from(file.metadata, ([key, value]) => [key, metadataValue(value)]),
+    ),
+    ...totals(tensors),
+    tensors,
+    runs: { supported: reasons.length === 0, reasons },
+    weightBytes,
+  };
+}
+
+/** Sums up a safetensors file, which holds tensors and neither configuration nor tokenizer. */
+export function summarizeSafetensors(file: SafetensorsFile): FileSummary {
+  const tensors = [...file.tensors].map(([name, { type, shape, byteLength }]) => ({
+    name,
+    type,
+    shape,
+    bytes: byteLength,
+  }));
+  const message = `${file.name}: a safetensors file alone has neither configuration nor tokenizer`;
+  return {
+    format: 'safetensors',
+    version: null,
+    architecture: null,
+    metadata: { ...file.metadata },
+    ...totals(tensors),
+    tensors,
+    runs: { supported: false, reasons: [{ code: 'E_MODEL', message }] },
+    weightBytes: null,
+  };
+}
