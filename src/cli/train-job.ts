@@ -27,6 +27,7 @@ import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config
 import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
 import type { DeviceThread } from './device-thread.ts';
 import { encodeRows, majorityAccuracy, measureAccuracy } from './evaluate.ts';
+import { type ColumnFlags, columnsOf } from './column-flags.ts';
 import type { ModelFlags, TapFlags } from './flags.ts';
 import { loadDevice, resolveModel } from './load-device.ts';
 import type { TrainReport } from './report.ts';
@@ -41,7 +42,7 @@ const BASELINES = ['probe', 'mix'] as const;
 const HANG_UP_MS = 1_000;
 
 /** The flags of `mobillm train`. */
-export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags {
+export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags, ColumnFlags {
   readonly server: string;
   readonly data: string;
   readonly adapterPath: string;
@@ -65,7 +66,11 @@ export async function train(
   const quiet = flags.json === true;
   // What can be known to fail is known before anything takes time.
   await checkFlags(flags);
-  const data = await loadDataset(flags.data, { readText, seed: flags.seed });
+  const data = await loadDataset(flags.data, {
+    readText,
+    columns: columnsOf(flags),
+    seed: flags.seed,
+  });
   checkTemplate(flags.template, data.pairs);
   const rows = chooseRows(flags, data);
   const modelPath = await resolveModel(flags.model, { quiet, signal });
@@ -137,7 +142,7 @@ async function hangUp(connection: Connection): Promise<void> {
 function chooseRows(flags: TrainFlags, data: Dataset): { shots: Sample[]; train: Sample[] } {
   if (data.valid.length === 0) {
     throw new FormatError(
-      `data: ${data.folder}: no class has a row to spare for validation; add rows to train.jsonl, or a valid.jsonl`,
+      `data: ${data.folder}: no class has a row to spare for validation; add rows to train, or a file valid`,
       'E_DATA',
     );
   }

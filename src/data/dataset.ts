@@ -1,5 +1,6 @@
-import { FormatError } from '../tensor/errors.ts';
-import { failAtLine, parseSamples, type Row, type Sample } from './jsonl.ts';
+import { FormatError, UsageError } from '../tensor/errors.ts';
+import { DATA_FORMATS, parseSamples } from './parse.ts';
+import { type ColumnNames, columnNames, failAtLine, type Row, type Sample } from './row.ts';
 import { stratifiedSplit } from './split.ts';
 
 /** Reads a text file; given from outside, since this folder runs in a browser too. */
@@ -12,11 +13,11 @@ export interface Dataset {
   /** Class names in the order of `labelSet`; a class's index is its place here. */
   readonly labels: readonly string[];
   readonly train: readonly Sample[];
-  /** `valid.jsonl`, or a stratified part of `train.jsonl` where there is none. */
+  /** The file `valid`, or a stratified part of `train` where there is none. */
   readonly valid: readonly Sample[];
-  /** True when `valid` was taken out of `train.jsonl`. */
+  /** True when `valid` was taken out of the file `train`. */
   readonly validFromTrain: boolean;
-  /** `test.jsonl`, where there is one. */
+  /** The file `test`, where there is one. */
   readonly test: readonly Sample[] | undefined;
   /** True when every row of every file has a `text_pair`; false when none has. */
   readonly pairs: boolean;
@@ -25,7 +26,9 @@ export interface Dataset {
 /** What `loadDataset` needs to know. */
 export interface DatasetOptions {
   readonly readText: ReadText;
-  /** Part of each class of `train.jsonl` that validates where `valid.jsonl` is missing; 0.1. */
+  /** Columns, or keys, of text, second text and label; `text`, `text_pair`, `label`. */
+  readonly columns?: ColumnNames;
+  /** Part of each class of the training file that validates where there is no other; 0.1. */
   readonly validFraction?: number;
   /** Decides which rows those are; 0. */
   readonly seed?: number;
@@ -56,15 +59,25 @@ function checkLabels(file: string, rows: readonly (Sample & Row)[], labels: read
   for (const { label, line } of rows) {
     if (known.has(label)) continue;
     const problem = `label "${label}" was not seen in training; known are ${naming(labels)}`;
-    failAtLine(file, line, `${problem}; correct the row or add rows of that class to train.jsonl`);
+    failAtLine(
+      file,
+      line,
+      `${problem}; correct the row or add rows of that class to the training file`,
+    );
   }
 }
 
-function checkPairs(file: string, rows: readonly Row[], pairs: boolean): void {
+function checkPairs(
+  file: string,
+  rows: readonly Row[],
+  pairs: boolean,
+  columns: ColumnNames = {},
+): void {
   const odd = rows.find((row) => (row.textPair !== undefined) !== pairs);
   if (odd === undefined) return;
   const problem = pairs ? 'is missing, other rows have one' : 'is there, other rows have none';
-  failAtLine(file, odd.line, `"text_pair" ${problem}; give it to all rows or to none`);
+  const name = columnNames(columns).textPair;
+  failAtLine(file, odd.line, `"${name}" ${problem}; give it to all rows or to none`);
 }
 
 /** The row without where it stood, which nothing after reading needs. */
@@ -77,6 +90,44 @@ function isMissing(error: unknown): boolean {
   return code === 'E_NOT_FOUND' || code === 'ENOENT';
 }
 
+interface DataFile {
+  readonly path: string;
+  readonly source: string;
+}
+
+/** The one file of a folder that is called `name` with an ending of `DATA_FORMATS`. */
+async function findFile(
+  folder: string,
+  name: string,
+  readText: ReadText,
+): Promise<DataFile | undefined> {
+  const found: DataFile[] = [];
+  for (const ending of DATA_FORMATS) {
+    const path = `${pathIn(folder, name)}.${ending}`;
+    try {
+      found.push({ path, source: await readText(path) });
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+  const [first, second] = found;
+  if (second !== undefined) {
+    const problem = `${first.path} is there as well; remove one of them`;
+    throw new FormatError(`data: ${second.path}: ${problem}`, 'E_DATA');
+  }
+  return first;
+}
+
+function pathIn(folder: string, name: string): string {
+  return `${folder.replace(/\/+$/, '')}/${name}`;
+}
+
+/** That there is no file of this name, in the words of an error. */
+function notFound(folder: string, name: string): string {
+  const [first, ...others] = DATA_FORMATS.map((ending) => `${name}.${ending}`);
+  return `data: ${pathIn(folder, first)}: not found, nor is there ${others.join(' or ')}`;
+}
+
 /**
  * Labelled rows of one file, every label among `labels`.
  * @throws FormatError `E_DATA` with file and line; what `readText` throws when there is no file.
@@ -85,61 +136,73 @@ export async function loadSamples(
   path: string,
   labels: readonly string[],
   readText: ReadText,
+  columns: ColumnNames = {},
 ): Promise<Sample[]> {
-  const rows = parseSamples(await readText(path), path);
-  checkLabels(path, rows, labels);
-  checkPairs(path, rows, rows[0]?.textPair !== undefined);
+  return samplesOf({ path, source: await readText(path) }, labels, columns);
+}
+
+function samplesOf(file: DataFile, labels: readonly string[], columns: ColumnNames): Sample[] {
+  const rows = parseSamples(file.source, file.path, columns);
+  checkLabels(file.path, rows, labels);
+  checkPairs(file.path, rows, rows[0]?.textPair !== undefined, columns);
   return rows.map(sampleOf);
 }
 
 /**
- * Loads a folder with `train.jsonl` and, where they are there, `valid.jsonl` and `test.jsonl`.
- * Classes are those of `train.jsonl`.
- * @throws FormatError `E_DATA`, with file and line where one is to blame: no `train.jsonl`, an
- * empty file, a malformed row, fewer than two classes, a label that training does not have,
- * `text_pair` on some rows only.
+ * Labelled rows of a folder's file `name`, every label among `labels`; the file is JSON Lines, csv
+ * or tsv, as its ending says.
+ * @throws FormatError `E_DATA` with file and line; UsageError `E_NOT_FOUND` when there is no file.
+ */
+export async function loadSplit(
+  folder: string,
+  name: string,
+  labels: readonly string[],
+  options: Pick<DatasetOptions, 'readText' | 'columns'>,
+): Promise<Sample[]> {
+  const file = await findFile(folder, name, options.readText);
+  if (file === undefined) throw new UsageError(notFound(folder, name), 'E_NOT_FOUND');
+  return samplesOf(file, labels, options.columns ?? {});
+}
+
+/**
+ * Loads a folder with a file `train` and, where they are there, `valid` and `test`, each as
+ * `.jsonl`, `.csv` or `.tsv`. Classes are those of `train`.
+ * @throws FormatError `E_DATA`, with file and line where one is to blame: no training file, two for
+ * one part, an empty file, a malformed row, fewer than two classes, a label that training does not
+ * have, a second text on some rows only.
  */
 export async function loadDataset(folder: string, options: DatasetOptions): Promise<Dataset> {
-  const { readText, validFraction = 0.1, seed = 0 } = options;
-  const pathOf = (name: string) => `${folder.replace(/\/+$/, '')}/${name}.jsonl`;
-  const load = async (name: string): Promise<(Sample & Row)[] | undefined> => {
-    let source: string;
-    try {
-      source = await readText(pathOf(name));
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
-    return parseSamples(source, pathOf(name));
+  const { readText, columns = {}, validFraction = 0.1, seed = 0 } = options;
+  const load = async (name: string) => {
+    const file = await findFile(folder, name, readText);
+    return file && { path: file.path, rows: parseSamples(file.source, file.path, columns) };
   };
   const train = await load('train');
   if (train === undefined) {
     throw new FormatError(
-      `data: ${pathOf('train')}: not found; a data folder holds train.jsonl and, if you like, valid.jsonl and test.jsonl`,
+      `${notFound(folder, 'train')}; a data folder holds one of them and, if you like, valid and test likewise`,
       'E_DATA',
     );
   }
-  const labels = labelSet(train);
+  const labels = labelSet(train.rows);
   if (labels.length < 2) {
     throw new FormatError(
-      `data: ${pathOf('train')}: all ${train.length} rows have the label "${labels[0]}"; at least two classes are needed`,
+      `data: ${train.path}: all ${train.rows.length} rows have the label "${labels[0]}"; at least two classes are needed`,
       'E_DATA',
     );
   }
-  const pairs = train[0]?.textPair !== undefined;
-  checkPairs(pathOf('train'), train, pairs);
-  const others: Record<'valid' | 'test', (Sample & Row)[] | undefined> = {
-    valid: await load('valid'),
-    test: await load('test'),
-  };
-  for (const name of ['valid', 'test'] as const) {
-    checkLabels(pathOf(name), others[name] ?? [], labels);
-    checkPairs(pathOf(name), others[name] ?? [], pairs);
+  const pairs = train.rows[0]?.textPair !== undefined;
+  checkPairs(train.path, train.rows, pairs, columns);
+  const others = { valid: await load('valid'), test: await load('test') };
+  for (const file of [others.valid, others.test]) {
+    if (file === undefined) continue;
+    checkLabels(file.path, file.rows, labels);
+    checkPairs(file.path, file.rows, pairs, columns);
   }
-  const rest = { folder, labels, pairs, test: others.test?.map(sampleOf) };
-  const samples = train.map(sampleOf);
+  const rest = { folder, labels, pairs, test: others.test?.rows.map(sampleOf) };
+  const samples = train.rows.map(sampleOf);
   if (others.valid !== undefined) {
-    const valid = others.valid.map(sampleOf);
+    const valid = others.valid.rows.map(sampleOf);
     return { ...rest, train: samples, valid, validFromTrain: false };
   }
   const split = stratifiedSplit(

@@ -5,13 +5,16 @@ export {
   labelSet,
   loadDataset,
   loadSamples,
+  loadSplit,
   type ReadText,
 } from './dataset.ts';
-export { parseRows, parseSamples, type Row, type Sample } from './jsonl.ts';
+export { DATA_FORMATS, parseRows, parseSamples } from './parse.ts';
+export type { ColumnNames, Row, Sample } from './row.ts';
 export { chooseShots } from './shots.ts';
 export { type SplitIndices, stratifiedSplit } from './split.ts';
 export {
   checkTemplate,
+  renderSegments,
   renderTemplate,
   type TemplateValues,
   unescapeTemplate,

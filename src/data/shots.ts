@@ -1,5 +1,5 @@
 import { random } from '../tensor/random.ts';
-import type { Sample } from './jsonl.ts';
+import type { Sample } from './row.ts';
 
 /** A class's examples are drawn from this part of its rows, the shortest ones. */
 const SHORT_PART = 0.25;

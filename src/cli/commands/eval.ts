@@ -1,10 +1,11 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { loadSplit } from '../../data/index.ts';
 import { readText } from '../../platform/node.ts';
+import { addColumnFlags, type ColumnFlags, columnsOf } from '../column-flags.ts';
 import { encodeRows, measureAccuracy } from '../evaluate.ts';
-import { addColumnFlags, type ColumnFlags, columnsOf, integer } from '../flags.ts';
+import { integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
-import { type AdapterFlags, openAdapter } from '../open-adapter.ts';
+import { type AdapterFlags, addAdapterFlags, openAdapter } from '../open-adapter.ts';
 import { ProgressLine, rateAndEta } from '../progress.ts';
 
 interface EvalFlags extends AdapterFlags, ColumnFlags {
@@ -19,16 +20,9 @@ export function registerEval(program: Command): void {
   const command = program
     .command('eval')
     .description('measure an adapter on labelled rows, on this machine alone')
-    .requiredOption('--data <folder>', 'folder with the split as a .jsonl, .csv or .tsv file')
-    .option('--adapter-path <folder>', 'adapter to measure', 'adapter');
-  addColumnFlags(command)
+    .requiredOption('--data <folder>', 'folder with the split as a .jsonl, .csv or .tsv file');
+  addColumnFlags(addAdapterFlags(command))
     .option('--split <name>', 'which file of the folder', 'test')
-    .option('--model <name|path>', 'model to run under (default: the one it was trained on)')
-    .addOption(
-      new Option('--device-backend <name>', 'what computes')
-        .choices(['wasm', 'cpu'])
-        .default('wasm'),
-    )
     .option('--batch-size <n>', 'samples run together', integer(1), 32)
     .option('--json', 'print one JSON object on standard output')
     .action(async (flags: EvalFlags) => {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { writeFileAtomic } from '../../platform/node.ts';
+import { addColumnFlags } from '../column-flags.ts';
 import { addModelFlags, addTapFlags } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { printReport } from '../report.ts';
@@ -10,15 +11,17 @@ import { addTrainingFlags } from '../training-flags.ts';
 export function registerTrain(program: Command): void {
   const command = program
     .command('train')
-    .description('tune a side network on a folder of {train,valid,test}.jsonl, with a server')
+    .description(
+      'tune a side network on a folder of {train,valid,test}.{jsonl,csv,tsv}, with a server',
+    )
     .requiredOption('--server <url>', 'ws:// or wss:// address of mobillm serve')
     .requiredOption(
       '--data <folder>',
-      'folder with train.jsonl and, if you like, valid.jsonl, test.jsonl',
+      'folder with train.jsonl (.csv, .tsv) and, if you like, valid and test',
     )
     .option('--adapter-path <folder>', 'where the adapter is written', 'adapter')
     .option('--token <secret>', "the server's secret", process.env.MOBILLM_TOKEN);
-  addTrainingFlags(addTapFlags(addModelFlags(command)))
+  addTrainingFlags(addTapFlags(addColumnFlags(addModelFlags(command))))
     .option('--no-baselines', 'do not train the probe and the layer mix beside')
     .option('--random-backbone', 'control: replace the pretrained weights by random ones')
     .option(
@@ -29,8 +32,9 @@ export function registerTrain(program: Command): void {
     .addHelpText(
       'after',
       `
-Data: a line a sample, {"text": "...", "label": "..."} with an optional "text_pair". Without
-valid.jsonl a tenth of train.jsonl validates. The text stays here; what is sent are hidden states,
+Data: a line a sample, {"text": "...", "label": "..."} with an optional "text_pair"; or a table, csv
+(RFC 4180) or tsv (no quoting), whose first line names the columns. Without a file valid a tenth of
+train validates. The text stays here; what is sent are hidden states,
 in few bits, and the labels: see "Privacy" in the README.`,
     )
     .action(async (flags: TrainFlags) => {

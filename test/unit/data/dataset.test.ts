@@ -66,7 +66,7 @@ describe('loadDataset', () => {
 
   const train = rows('a', 'b');
   const cases: [string, Record<string, Line[] | string>, RegExp][] = [
-    ['no train.jsonl', {}, /dir\/train\.jsonl: not found; a data folder holds/],
+    ['no train.jsonl', {}, /dir\/train\.jsonl: not found, nor is there train\.csv or train\.tsv; a data folder/],
     ['an empty file', { 'train.jsonl': '' }, /train\.jsonl: has no rows/],
     ['an empty test', { 'train.jsonl': train, 'test.jsonl': '\n' }, /test\.jsonl: has no rows/],
     ['one class', { 'train.jsonl': rows('a', 'a') }, /all 2 rows have the label "a"; at least two/],
