@@ -1,10 +1,10 @@
 import { createInterface } from 'node:readline';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { parseRows, type Sample } from '../../data/index.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { classifyRows } from '../evaluate.ts';
 import { interruptible } from '../interrupt.ts';
-import { type AdapterFlags, openAdapter } from '../open-adapter.ts';
+import { type AdapterFlags, addAdapterFlags, openAdapter } from '../open-adapter.ts';
 
 interface PredictFlags extends AdapterFlags {
   readonly text?: string;
@@ -14,18 +14,10 @@ interface PredictFlags extends AdapterFlags {
 
 /** `mobillm predict`: classes of texts, on the device alone. */
 export function registerPredict(program: Command): void {
-  program
-    .command('predict')
+  addAdapterFlags(program.command('predict'))
     .description('classify a text, or each line of standard input, on this machine alone')
     .option('--text <text>', 'text to classify; without it, lines of standard input are read')
     .option('--text-pair <text>', 'its second part, where the adapter was trained on pairs')
-    .option('--adapter-path <folder>', 'adapter to use', 'adapter')
-    .option('--model <name|path>', 'model to run under (default: the one it was trained on)')
-    .addOption(
-      new Option('--device-backend <name>', 'what computes')
-        .choices(['wasm', 'cpu'])
-        .default('wasm'),
-    )
     .option('--json', 'print a JSON object a line')
     .addHelpText(
       'after',
