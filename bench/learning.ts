@@ -5,9 +5,16 @@ import { Command } from 'commander';
 import { demoTemplates } from '../src/cli/commands/demo.ts';
 import { demoData } from '../src/cli/demo-data.ts';
 import { majorityAccuracy } from '../src/cli/evaluate.ts';
-import { addModelFlags, addTapFlags, type ModelFlags, type TapFlags } from '../src/cli/flags.ts';
+import {
+  addModelFlags,
+  addTapFlags,
+  defaultTemplate,
+  type ModelFlags,
+  type TapFlags,
+} from '../src/cli/flags.ts';
 import { resolveModel } from '../src/cli/load-device.ts';
 import { loadEngine } from '../src/cli/load-engine.ts';
+import { familyOfPath } from '../src/cli/model-files.ts';
 import {
   addTrainingFlags,
   type TrainingFlags,
@@ -73,7 +80,7 @@ function layersOf(samples: readonly Sample[], known: Pool, layers: number): Floa
 }
 
 async function runSeed(
-  flags: Flags,
+  flags: Flags & { readonly template: string },
   engine: DeviceEngine,
   folder: string,
   seed: number,
@@ -180,11 +187,10 @@ const flags = addTrainingFlags(addTapFlags(addModelFlags(command)))
   .parse()
   .opts<Flags>();
 const folder = await demoData(flags.data);
-const chosen =
-  command.getOptionValueSource('template') === 'default'
-    ? { ...flags, template: demoTemplates[flags.data] }
-    : flags;
 const path = await resolveModel(flags.model, { quiet: false });
+const family = await familyOfPath(path);
+const worded = family === 'encoder' ? defaultTemplate(family, false) : demoTemplates[flags.data];
+const chosen = { ...flags, template: flags.template ?? worded };
 const { engine } = await loadEngine({
   path,
   weights: flags.weights,

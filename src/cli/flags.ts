@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { TAP_KINDS, type TapKind } from '../device/index.ts';
+import type { ModelFamily } from '../model/index.ts';
 import { ACTIVATION_BITS, type ActivationBits } from '../quant/index.ts';
 
 /** A whole number of at least `min`. */
@@ -86,7 +87,7 @@ export function addModelFlags(command: Command): Command {
   return command
     .option(
       '--model <name|path>',
-      'named model (fetched when missing) or a .gguf file',
+      'named model (fetched when missing), a .gguf file, or a folder of a BERT',
       DEFAULT_MODEL,
     )
     .addOption(
@@ -109,7 +110,8 @@ export const DEFAULT_MODEL = 'smollm2-135m';
 
 /** What decides how a sample becomes activations. */
 export interface TapFlags {
-  readonly template: string;
+  /** Undefined: `defaultTemplate` of the model and the data. */
+  readonly template?: string;
   readonly maxSeqLength: number;
   readonly layers: LayerChoice;
   readonly taps: TapKind[];
@@ -118,17 +120,25 @@ export interface TapFlags {
   readonly prefixShots: number;
 }
 
-/** The prompt's default: the text, then words that ask for its class. */
-export const DEFAULT_TEMPLATE = '{text}\nThe topic of this text is';
+/** A decoder's default prompt: the text, then words that ask for its class. */
+const DECODER_TEMPLATE = '{text}\nThe topic of this text is';
+
+/**
+ * The prompt where none was given: an encoder reads the bare text, or the pair as its two texts; a
+ * decoder needs words behind the text, and knows none that fit every task with pairs.
+ */
+export function defaultTemplate(family: ModelFamily, pairs: boolean): string {
+  if (family === 'decoder') return DECODER_TEMPLATE;
+  return pairs ? '{text}{sep}{text_pair}' : '{text}';
+}
 
 /** --template, --max-seq-length, --layers, --taps, --activation-bits, --prefix-shots. */
 export function addTapFlags(command: Command): Command {
   return command
     .option(
       '--template <text>',
-      'prompt around a sample: {text}, {text_pair}, {labels}; \\n is a line break',
+      'prompt around a sample: {text}, {text_pair}, {labels}; \\n is a line break; {sep} begins the second text of a model that reads pairs (default: the text and "The topic of this text is" for decoders; for encoders the text alone, or {text}{sep}{text_pair})',
       (text) => text.replaceAll('\\n', '\n'),
-      DEFAULT_TEMPLATE,
     )
     .option(
       '--max-seq-length <tokens>',
@@ -142,10 +152,12 @@ export function addTapFlags(command: Command): Command {
       layerChoice,
       layerChoice('auto'),
     )
-    .option('--taps <list>', 'what is sent of a layer: last token, mean over tokens', tapKinds, [
-      'last',
-      'mean',
-    ] as TapKind[])
+    .option(
+      '--taps <list>',
+      'what is sent of a layer: last or first token, mean over tokens',
+      tapKinds,
+      ['last', 'mean'] as TapKind[],
+    )
     .addOption(
       new Option('--activation-bits <bits>', 'bits of an activation on the wire')
         .choices(ACTIVATION_BITS.map(String))

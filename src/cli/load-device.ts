@@ -6,7 +6,7 @@ import { findModel } from './models.ts';
 import { ProgressLine } from './progress.ts';
 import { pullWithProgress } from './pull-progress.ts';
 
-/** Turns `--model` into a file: a path as it is, a name through the cache, fetched when missing. */
+/** Turns `--model` into a file or folder: a path as it is, a name through the cache, fetched when missing. */
 export async function resolveModel(
   model: string,
   options: { quiet: boolean; signal?: AbortSignal },

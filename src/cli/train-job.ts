@@ -25,11 +25,12 @@ import type { Connection } from '../transport/index.ts';
 import { connectWs } from '../transport/ws-node.ts';
 import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config.ts';
 import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
+import { type ColumnFlags, columnsOf } from './column-flags.ts';
 import type { DeviceThread } from './device-thread.ts';
 import { encodeRows, majorityAccuracy, measureAccuracy } from './evaluate.ts';
-import { type ColumnFlags, columnsOf } from './column-flags.ts';
-import type { ModelFlags, TapFlags } from './flags.ts';
+import { defaultTemplate, type ModelFlags, type TapFlags } from './flags.ts';
 import { loadDevice, resolveModel } from './load-device.ts';
+import { familyOfPath } from './model-files.ts';
 import type { TrainReport } from './report.ts';
 import { TrainProgress } from './train-progress.ts';
 import { type TrainingFlags, trainingOptions } from './training-flags.ts';
@@ -71,9 +72,15 @@ export async function train(
     columns: columnsOf(flags),
     seed: flags.seed,
   });
-  checkTemplate(flags.template, data.pairs);
+  if (flags.template !== undefined) checkTemplate(flags.template, data.pairs);
   const rows = chooseRows(flags, data);
   const modelPath = await resolveModel(flags.model, { quiet, signal });
+  const family = await familyOfPath(modelPath);
+  if (family === 'encoder' && flags.prefixShots > 0) {
+    throw new UsageError(`--prefix-shots: ${flags.model} is an encoder and keeps no prefix; use 0`);
+  }
+  const template = flags.template ?? defaultTemplate(family, data.pairs);
+  checkTemplate(template, data.pairs, family === 'encoder');
   const connection = await connectWs(flags.server, { token: flags.token, signal });
   const cancel = () => {
     connection.send({ type: 'cancel', reason: 'interrupted' }).catch(() => {});
@@ -91,7 +98,7 @@ export async function train(
       software: `mobillm ${VERSION}`,
       ...device.info,
     });
-    const plan = planJob(flags, data, rows.shots, device);
+    const plan = planJob(flags, template, data, rows.shots, device);
     const { prefixTokens } = await device.usePlan(plan);
     const options = trainingOptions(flags, flags.baselines ? BASELINES : []);
     const tracer = new Tracer('device');
@@ -160,14 +167,15 @@ function chooseRows(flags: TrainFlags, data: Dataset): { shots: Sample[]; train:
 /** What is tapped and how prompts read. */
 function planJob(
   flags: TrainFlags,
+  template: string,
   data: Dataset,
   shots: readonly Sample[],
   device: DeviceThread,
 ): TapPlan {
   return {
-    template: flags.template,
+    template,
     labels: data.labels,
-    prefix: shotsPrefix(flags.template, data.labels, shots),
+    prefix: shotsPrefix(template, data.labels, shots),
     maxSeqLength: flags.maxSeqLength,
     layers: flags.layers(device.info.layers),
     kinds: flags.taps,

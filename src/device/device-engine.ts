@@ -1,4 +1,4 @@
-import { renderTemplate, type Sample } from '../data/index.ts';
+import { renderSegments, type Sample } from '../data/index.ts';
 import {
   type Backbone,
   type ChannelAffine,
@@ -31,6 +31,12 @@ export type PooledBatch = TapBatch<Float32Array>;
 
 /** A batch as it is sent: the codec's bytes of `[B*K, D]` a layer. */
 export type EncodedBatch = TapBatch<Uint8Array>;
+
+/** A worded sample; token types where it is a pair of texts. */
+interface Tokens {
+  readonly ids: number[];
+  readonly tokenTypes?: number[];
+}
 
 /** Probabilities of every class for every sample, `[B][C]`. */
 export type Probabilities = readonly Float32Array[];
@@ -68,6 +74,11 @@ export class DeviceEngine {
     this.prefix = undefined;
     this.plan = plan;
     this.calibration = undefined;
+    if (plan.prefix && this.backbone.family === 'encoder') {
+      throw new UsageError(
+        `--prefix-shots: ${this.backbone.config.modelType} is an encoder and keeps no prefix; use 0`,
+      );
+    }
     const ids = plan.prefix ? Int32Array.from(this.tokenizer.encode(plan.prefix)) : undefined;
     if (!ids) return { prefixTokens: 0 };
     if (ids.length + plan.maxSeqLength > maxPositionEmbeddings) {
@@ -116,14 +127,18 @@ export class DeviceEngine {
     const rows = samples.map((sample) => {
       const fitted = this.tokenize(sample, plan);
       if (fitted.truncated) truncated++;
-      return fitted.ids;
+      return fitted;
     });
-    const lengths = rows.map((ids) => ids.length);
-    const ids = Int32Array.from(rows.flat());
+    const lengths = rows.map(({ ids }) => ids.length);
+    const ids = Int32Array.from(rows.flatMap((row) => row.ids));
+    const tokenTypes = rows.some((row) => row.tokenTypes)
+      ? Int32Array.from(rows.flatMap((row) => row.tokenTypes ?? row.ids.map(() => 0)))
+      : undefined;
     const width = this.backbone.config.hiddenSize;
     const wanted = new Map(plan.layers.map((layer, index) => [layer, index]));
     const taps: Float32Array[] = new Array(plan.layers.length);
-    const last = this.backbone.forward({ ids, lengths, past: this.prefix }, (layer, hidden) => {
+    const batch = { ids, lengths, tokenTypes, past: this.prefix };
+    const last = this.backbone.forward(batch, (layer, hidden) => {
       const index = wanted.get(layer);
       if (index === undefined) return;
       taps[index] = poolTaps(hidden.toFloat32(), lengths, width, plan.kinds);
@@ -169,18 +184,21 @@ export class DeviceEngine {
    * Token ids of the worded sample. One that is too long loses the end of its text, never the
    * template's words behind it, which carry the question.
    */
-  private tokenize(sample: Sample, plan: TapPlan): { ids: number[]; truncated: boolean } {
-    const { template, labels, maxSeqLength } = plan;
-    const word = (text: string, textPair: string | undefined) =>
-      this.tokenizer.encode(renderTemplate(template, { text, textPair, labels }));
-    let ids = word(sample.text, sample.textPair);
-    if (ids.length > 0 && ids.length <= maxSeqLength) return { ids, truncated: false };
-    if (ids.length === 0) return { ids: [this.tokenizer.eosTokenId ?? 0], truncated: false };
+  private tokenize(sample: Sample, plan: TapPlan): Tokens & { truncated: boolean } {
+    const { maxSeqLength } = plan;
+    const { tokenizer } = this;
+    let tokens = this.word(sample, plan);
+    if (tokens.ids.length > 0 && tokens.ids.length <= maxSeqLength) {
+      return { ...tokens, truncated: false };
+    }
+    if (tokens.ids.length === 0) return { ids: [tokenizer.eosTokenId ?? 0], truncated: false };
     // Drop the excess from text and pair, half each as far as both have it, then check: token
     // counts of parts do not add up exactly.
-    const text = this.tokenizer.encode(sample.text);
-    const pair = this.tokenizer.encode(sample.textPair ?? '');
-    for (let excess = ids.length - maxSeqLength; ids.length > maxSeqLength; excess++) {
+    const encode = (text: string) => tokenizer.encodePlain?.(text) ?? tokenizer.encode(text);
+    const text = encode(sample.text);
+    const pair = encode(sample.textPair ?? '');
+    let excess = tokens.ids.length - maxSeqLength;
+    for (; tokens.ids.length > maxSeqLength; excess++) {
       const fromPair = Math.min(
         pair.length,
         Math.max(Math.floor(excess / 2), excess - text.length),
@@ -191,14 +209,25 @@ export class DeviceEngine {
           `--max-seq-length: ${maxSeqLength} tokens do not hold the template itself`,
         );
       }
-      ids = word(
-        this.tokenizer.decode(text.slice(0, text.length - fromText)),
-        sample.textPair === undefined
-          ? undefined
-          : this.tokenizer.decode(pair.slice(0, pair.length - fromPair)),
-      );
+      const keep = (ids: number[], dropped: number) =>
+        tokenizer.decode(ids.slice(0, ids.length - dropped));
+      const textPair = sample.textPair === undefined ? undefined : keep(pair, fromPair);
+      tokens = this.word({ text: keep(text, fromText), textPair }, plan);
     }
-    return { ids, truncated: true };
+    return { ...tokens, truncated: true };
+  }
+
+  /** Tokens of the sample in its template; of two texts where the template has a `{sep}`. */
+  private word({ text, textPair }: Omit<Sample, 'label'>, plan: TapPlan): Tokens {
+    const { template, labels } = plan;
+    const [first, second] = renderSegments(template, { text, textPair, labels });
+    if (second === undefined) return { ids: this.tokenizer.encode(first) };
+    const both = this.tokenizer.encodePair?.(first, second);
+    if (both) return both;
+    throw new UsageError(
+      `template: {sep} stands there, but ${this.backbone.config.modelType} reads one text, not a pair`,
+      'E_TEMPLATE',
+    );
   }
 }
 

@@ -2,12 +2,13 @@ import { rmsNormRows } from '../model/index.ts';
 
 /**
  * What one sample sends of a layer: `last`, the last token's hidden state (of the template's final
- * token, which has seen everything), or `mean`, the mean over its tokens.
+ * token, which has seen everything in a decoder), `mean`, the mean over its tokens, or `first`, the
+ * first token's (`[CLS]` of an encoder; in a decoder it has seen nothing but itself).
  */
-export type TapKind = 'last' | 'mean';
+export type TapKind = 'last' | 'mean' | 'first';
 
 /** Every tap kind, in the order in which they are listed to people. */
-export const TAP_KINDS: readonly TapKind[] = ['last', 'mean'];
+export const TAP_KINDS: readonly TapKind[] = ['last', 'mean', 'first'];
 
 /**
  * Pools hidden states `[T, D]` of packed sequences to `[B*K, D]`, a sample's K rows together in
@@ -27,8 +28,8 @@ export function poolTaps(
   for (const length of lengths) {
     for (const kind of kinds) {
       const row = out.subarray(to, to + width);
-      if (kind === 'last') {
-        const at = (start + length - 1) * width;
+      if (kind !== 'mean') {
+        const at = (kind === 'first' ? start : start + length - 1) * width;
         row.set(normed.subarray(at, at + width));
       } else {
         for (let t = start; t < start + length; t++) {

@@ -61,7 +61,7 @@ export const jobSchema = z.object({
   taps: z.object({
     /** Backbone layers whose output is sent, 1..L, 0 the embedding, in the side network's order. */
     layers: z.array(count).min(1).max(10_000).refine(distinct, 'layers must be distinct'),
-    /** What is sent of a layer: 'last' token, 'mean' over tokens. */
+    /** What is sent of a layer: 'last' or 'first' token, 'mean' over tokens. */
     kinds: z.array(name).min(1).max(255).refine(distinct, 'kinds must be distinct'),
     width: positive,
   }),

@@ -72,7 +72,7 @@ async function prepare(): Promise<Job> {
     backend: 'wasm',
   });
   const plan: TapPlan = {
-    template: flags.template,
+    template: flags.template as string,
     labels: data.labels,
     prefix: '',
     maxSeqLength: flags.maxSeqLength,

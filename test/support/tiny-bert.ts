@@ -1,10 +1,15 @@
 import {
+  type Bert,
   type BertConfig,
   bertTensorNames,
   encodeSafetensors,
+  loadBert,
   type NamedValues,
+  openSafetensors,
+  safetensorsWeightSource,
 } from '../../src/model/index.ts';
-import { random } from '../../src/tensor/index.ts';
+import { memoryByteSource } from '../../src/platform/byte-source.ts';
+import { type Backend, random } from '../../src/tensor/index.ts';
 
 /** config.json of a BERT small enough to run by hand. */
 export const TINY_BERT_JSON = {
@@ -132,6 +137,13 @@ export function tinyBertSafetensors(seed: number, prefixed = false): Uint8Array 
       ]),
     ),
   );
+}
+
+/** The model of `tinyBertValues(seed)`. */
+export async function tinyBert(backend: Backend, seed = 1): Promise<Bert> {
+  const file = await openSafetensors(memoryByteSource(tinyBertSafetensors(seed)));
+  const weights = safetensorsWeightSource(file, '0'.repeat(64), bertTensorNames);
+  return loadBert(TINY_BERT, weights, 'f32', backend);
 }
 
 const dot = (a: ArrayLike<number>, b: ArrayLike<number>) =>

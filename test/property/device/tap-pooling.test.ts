@@ -23,7 +23,7 @@ function hiddenStates(lengths: readonly number[], width: number, seed: number): 
   );
 }
 
-test('last and mean are over the tokens as they are after the norm, kinds in order', () => {
+test('last, first and mean are over the tokens as they are after the norm, kinds in order', () => {
   fc.assert(
     fc.property(lengths, smallSize, kinds, seed, (lengths, width, kinds, seed) => {
       const hidden = hiddenStates(lengths, width, seed);
@@ -38,7 +38,8 @@ test('last and mean are over the tokens as they are after the norm, kinds in ord
           { length: width },
           (_, i) => tokens.reduce((sum, row) => sum + row[i], 0) / length,
         );
-        return kinds.flatMap((kind) => (kind === 'last' ? (tokens.at(-1) as number[]) : mean));
+        const rows = { first: tokens[0], last: tokens[length - 1], mean };
+        return kinds.flatMap((kind) => rows[kind]);
       });
       assertClose(pooled, expected, SUMMING, 'pooled');
     }),

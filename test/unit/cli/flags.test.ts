@@ -108,7 +108,7 @@ describe('the flags of a training job', () => {
 
   it('refuse what they do not know', () => {
     for (const args of [
-      ['--taps', 'first'],
+      ['--taps', 'middle'],
       ['--taps', 'last,last'],
       ['--activation-bits', '5'],
       ['--weights', 'int2'],

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkTemplate, renderTemplate, unescapeTemplate } from '../../../src/data/index.ts';
+import {
+  checkTemplate,
+  renderSegments,
+  renderTemplate,
+  unescapeTemplate,
+} from '../../../src/data/index.ts';
 
 const values = { text: 'A {labels}', textPair: 'B', labels: ['x', 'y'] };
 
@@ -29,6 +34,27 @@ describe('renderTemplate', () => {
   it('refuses a pair that is not there', () => {
     const alone = { text: 'a', labels: [] };
     assert.throws(() => renderTemplate('{text_pair}', alone), { code: 'E_TEMPLATE' });
+  });
+});
+
+describe('renderSegments', () => {
+  it('gives one text, or two around {sep}', () => {
+    assert.deepEqual(renderSegments('{text} {{sep}}', values), ['A {labels} {sep}']);
+    assert.deepEqual(renderSegments('{text}{sep}Is it {text_pair}?', values), [
+      'A {labels}',
+      'Is it B?',
+    ]);
+    assert.deepEqual(renderSegments('{sep}', values), ['', '']);
+  });
+
+  it('refuses a second {sep}, and any where one text is read', () => {
+    const twice = '{text}{sep}{sep}';
+    assert.throws(() => renderSegments(twice, values), { code: 'E_TEMPLATE', message: /twice/ });
+    assert.throws(() => checkTemplate(twice, false), { code: 'E_TEMPLATE', message: /twice/ });
+    const pair = '{text}{sep}{text_pair}';
+    assert.throws(() => renderTemplate(pair, values), { code: 'E_TEMPLATE', message: /one text/ });
+    assert.throws(() => checkTemplate(pair, true, false), { message: /one text/ });
+    checkTemplate(pair, true, true);
   });
 });
 
