@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { labelSet, loadDataset, loadSamples } from '../../../src/data/index.ts';
+import { labelSet, loadDataset, loadSamples, loadSplit } from '../../../src/data/index.ts';
 import { UsageError } from '../../../src/tensor/errors.ts';
 
 type Line = { text?: string; text_pair?: string; label: string | number };
@@ -64,9 +64,32 @@ describe('loadDataset', () => {
     assert.deepEqual(dataset.train[0], { text: 'a', textPair: 'b', label: '1' });
   });
 
+  it('takes each part in any format, and columns by name', async () => {
+    const readText = folder({
+      'train.csv': 'q,c\na,x\n"b, c",y\n',
+      'valid.tsv': 'c\tq\nx\td\n',
+      'test.jsonl': '{"q": "e", "c": "y"}',
+    });
+    const columns = { text: 'q', label: 'c' };
+    const dataset = await loadDataset('dir', { readText, columns });
+    assert.deepEqual(dataset.labels, ['x', 'y']);
+    assert.deepEqual(dataset.train[1], { text: 'b, c', label: 'y' });
+    assert.deepEqual(dataset.valid, [{ text: 'd', label: 'x' }]);
+    assert.deepEqual(dataset.test, [{ text: 'e', label: 'y' }]);
+  });
+
   const train = rows('a', 'b');
   const cases: [string, Record<string, Line[] | string>, RegExp][] = [
-    ['no train.jsonl', {}, /dir\/train\.jsonl: not found, nor is there train\.csv or train\.tsv; a data folder/],
+    [
+      'no train.jsonl',
+      {},
+      /dir\/train\.jsonl: not found, nor is there train\.csv or train\.tsv; a data folder/,
+    ],
+    [
+      'two files for one part',
+      { 'train.jsonl': train, 'train.tsv': 'text\tlabel\na\tx\n' },
+      /dir\/train\.tsv: dir\/train\.jsonl is there as well; remove one/,
+    ],
     ['an empty file', { 'train.jsonl': '' }, /train\.jsonl: has no rows/],
     ['an empty test', { 'train.jsonl': train, 'test.jsonl': '\n' }, /test\.jsonl: has no rows/],
     ['one class', { 'train.jsonl': rows('a', 'a') }, /all 2 rows have the label "a"; at least two/],
@@ -123,5 +146,24 @@ describe('loadSamples', () => {
       message: /test\.jsonl:2: label "b"/,
     });
     await assert.rejects(loadSamples('dir/none.jsonl', ['a'], readText), { code: 'E_NOT_FOUND' });
+  });
+});
+
+describe('loadSplit', () => {
+  it('finds the file by its name, whatever the format', async () => {
+    const readText = folder({ 'test.csv': 'text,label\na,x\nb,y\n' });
+    const rows = await loadSplit('dir/', 'test', ['x', 'y'], { readText });
+    assert.deepEqual(rows, [
+      { text: 'a', label: 'x' },
+      { text: 'b', label: 'y' },
+    ]);
+    await assert.rejects(loadSplit('dir', 'test', ['x'], { readText }), {
+      code: 'E_DATA',
+      message: /dir\/test\.csv:3: label "y" was not seen in training/,
+    });
+    await assert.rejects(loadSplit('dir', 'dev', ['x'], { readText }), {
+      code: 'E_NOT_FOUND',
+      message: 'data: dir/dev.jsonl: not found, nor is there dev.csv or dev.tsv',
+    });
   });
 });
