@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import type { TapPlan } from '../device/index.ts';
-import { ADAPTER_FORMAT_VERSION, type AdapterConfig } from '../model/index.ts';
+import { ADAPTER_FORMAT_VERSION, type AdapterConfig, SIDE_NAMES } from '../model/index.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import type { DeviceInfo } from './device-thread.ts';
 
 const trainedModelSchema = z.object({
-  name: z.enum(['parallel', 'mix', 'probe']),
+  name: z.enum(SIDE_NAMES),
   bestEpoch: z.int(),
   epochs: z.int(),
   validAccuracy: z.number(),

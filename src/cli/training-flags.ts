@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { SIDE_NAMES } from '../model/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { decimal, integer } from './flags.ts';
 
@@ -53,9 +54,7 @@ export function addTrainingFlags(command: Command): Command {
       // sentiment over 2): 64 at 1e-3 0.780, 0.915; 16 at 1e-3 0.777, 0.919; 16 at 5e-4 0.787, 0.921.
       .option('--rank <r>', 'bottleneck of every adapter', integer(1), 16)
       .addOption(
-        new Option('--side <name>', 'what is trained')
-          .choices(['parallel', 'mix', 'probe'])
-          .default('parallel'),
+        new Option('--side <name>', 'what is trained').choices([...SIDE_NAMES]).default('parallel'),
       )
       .option('--alpha-start <value>', 'start of the mixing logits', decimal(-100, 100), 0)
       .option(
