@@ -47,6 +47,8 @@ export async function openModelPath(path: string): Promise<ModelFiles> {
     if (!(await isFolder(path))) {
       return { model: await openGgufModel(await open(path)), weightsPath: path, close };
     }
+    // First of all, so that a folder of another architecture is refused for that.
+    await familyOfPath(path);
     const weightsPath = join(path, HF_FILES.weights);
     const folder = await openHfFolder({
       config: await open(join(path, HF_FILES.config)),

