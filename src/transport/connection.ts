@@ -244,7 +244,9 @@ export class Connection {
       const error = new ProtocolError(`connection to ${this.remote}: it is gone`, 'E_CLOSED', {
         cause,
       });
-      this.#finish(error, CLOSE_FAULT, error.code);
+      // A send may meet a close that is still on its way here; where that is in order, so is this.
+      if (mayCloseIn(this.#state, this.#peer)) this.#finish(undefined, CLOSE_NORMAL, '');
+      else this.#finish(error, CLOSE_FAULT, error.code);
       throw error;
     }
     this.#sendSequence = (this.#sendSequence + 1) >>> 0;

@@ -27,6 +27,8 @@ export interface CliOptions {
   /** Beside this process's environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
+  /** Leaves standard input open, for the test to write to. */
+  readonly keepStdin?: boolean;
 }
 
 /** A running command. */
@@ -37,12 +39,17 @@ export interface CliProcess {
   until(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<string>;
 }
 
+/** Commands that run; one that a failed test left behind would keep its file from ending. */
+const running = new Set<ChildProcessWithoutNullStreams>();
+
 /** Starts `mobillm` with arguments, from its sources, in a process of its own. */
 export function startCli(args: readonly string[], options: CliOptions = {}): CliProcess {
-  const { nodeArgs = [], env = {}, stdin } = options;
+  const { nodeArgs = [], env = {}, stdin, keepStdin } = options;
   const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], {
     env: { ...process.env, NO_COLOR: '1', NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
   });
+  running.add(child);
+  child.on('exit', () => running.delete(child));
   const text = { stdout: '', stderr: '' };
   const waiting = new Set<() => void>();
   for (const stream of ['stdout', 'stderr'] as const) {
@@ -53,7 +60,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
   }
   // A command that does not read its input may be gone before it is written.
   child.stdin.on('error', () => {});
-  child.stdin.end(stdin);
+  if (!keepStdin) child.stdin.end(stdin);
   const done = new Promise<CliResult>((resolveDone, fail) => {
     child.on('error', fail);
     child.on('close', (code) => resolveDone({ code, ...text }));
@@ -118,7 +125,7 @@ export async function startServer(
   };
 }
 
-/** A folder for one test file: a tiny model and data, removed with `remove`. */
+/** A folder for one test file: a tiny model and data. */
 export interface Workspace {
   readonly root: string;
   /** A path inside. */
@@ -128,9 +135,11 @@ export interface Workspace {
   readonly model: string;
   /** 60 training and 30 test rows of three classes. */
   readonly tiny: string;
+  /** Removes it, and ends commands that still run. */
   remove(): void;
 }
 
+/** Makes such a folder. */
 export function workspace(): Workspace {
   const root = mkdtempSync(join(tmpdir(), 'mobillm-e2e-'));
   const path = (...parts: string[]) => join(root, ...parts);
@@ -154,7 +163,10 @@ export function workspace(): Workspace {
     data,
     model,
     tiny,
-    remove: () => rmSync(root, { recursive: true, force: true }),
+    remove() {
+      for (const child of running) child.kill('SIGKILL');
+      rmSync(root, { recursive: true, force: true });
+    },
   };
 }
 
