@@ -4,7 +4,8 @@ import { spawn } from 'node:child_process';
 import { availableParallelism, constants } from 'node:os';
 import { root, setupOrExit } from './setup.mjs';
 
-const MODEL = 'smollm2-135m';
+/** Models that parity tests need, and the variable that names a copy of one. */
+const TEST_MODELS = { 'smollm2-135m': 'MOBILLM_TEST_GGUF', minilm: 'MOBILLM_TEST_MINILM' };
 const CLI = 'src/cli/main.ts';
 
 /** A test that hangs fails after this long instead of holding everything up. */
@@ -76,16 +77,19 @@ function run(node, args, { handlesSignals = true } = {}) {
 }
 
 /**
- * The model that parity tests need. Without it they are skipped, and say so; in CI that would be
- * a hole in what is verified, so there it is an error.
+ * Fetches the models that parity tests need. Without them they are skipped, and say so; in CI that
+ * would be a hole in what is verified, so there it is an error.
  */
-async function fetchTestModel(node) {
-  if (process.env.MOBILLM_TEST_GGUF) return 0;
-  const code = await run(node, [CLI, 'pull', MODEL]);
-  if (code === 0 || code === 130 || process.env.CI) return code;
-  process.stderr.write(
-    `test: no model (pull ${MODEL}: exit code ${code}); tests of it are skipped\n`,
-  );
+async function fetchTestModels(node) {
+  for (const [model, variable] of Object.entries(TEST_MODELS)) {
+    if (process.env[variable]) continue;
+    const code = await run(node, [CLI, 'pull', model]);
+    if (code === 130 || (code !== 0 && process.env.CI)) return code;
+    if (code === 0) continue;
+    process.stderr.write(
+      `test: no model (pull ${model}: exit code ${code}); tests of it are skipped\n`,
+    );
+  }
   return 0;
 }
 
@@ -95,6 +99,6 @@ if (!Object.hasOwn(VERBS, verb ?? '')) {
   process.exit(2);
 }
 const node = setupOrExit();
-const before = verb === 'test' ? await fetchTestModel(node) : 0;
+const before = verb === 'test' ? await fetchTestModels(node) : 0;
 process.exitCode =
   before || (await run(node, VERBS[verb](rest), { handlesSignals: verb !== 'test' }));

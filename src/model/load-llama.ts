@@ -1,8 +1,8 @@
-import { type Backend, FormatError, keep, tensor } from '../tensor/index.ts';
+import { type Backend, FormatError } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
-import type { LinearWeight } from './nn/linear.ts';
-import { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
+import { packedMatrixBytes } from './pack-matrix.ts';
+import { type LoadProgress, WeightLoader } from './weight-loader.ts';
 import { dequantizableTypes, isDequantizable } from './weights/dequantize.ts';
 import type { GgufFile } from './weights/gguf.ts';
 import { findGgufTensor } from './weights/gguf-source.ts';
@@ -141,7 +141,6 @@ export function llamaWeightBytes(
 /**
  * Builds a Llama from its weights, matrix by matrix, so that only one is held twice. When one
  * cannot be had, those before it are given back.
- * @param onProgress called with matrices done and in all
  * @throws FormatError when the source lacks a tensor, or has it in another shape or format
  */
 export async function loadLlama(
@@ -149,24 +148,15 @@ export async function loadLlama(
   source: WeightSource,
   precision: WeightPrecision,
   backend: Backend,
-  onProgress?: (done: number, total: number) => void,
+  onProgress?: LoadProgress,
 ): Promise<Llama> {
   const { hiddenSize: d, numHiddenLayers, vocabSize } = config;
   const shapes = layerShapes(config);
   const total = 7 * numHiddenLayers + (config.tieWordEmbeddings ? 1 : 2);
-  const held: LinearWeight[] = [];
-  const hold = <T extends LinearWeight>(weight: T): T => {
-    held.push(weight);
-    return weight;
-  };
-  let done = 0;
-  const matrix = async (name: string, [rows, columns]: readonly [number, number]) => {
-    const packed = hold(packMatrix(await source.matrix(name, rows, columns), precision, backend));
-    onProgress?.(++done, total);
-    return packed;
-  };
-  const vector = async (name: string) =>
-    hold(keep(tensor(await source.vector(name, d), [d], { backend })));
+  const weights = new WeightLoader(source, precision, backend, total, onProgress);
+  const matrix = (name: string, [rows, columns]: readonly [number, number]) =>
+    weights.matrix(name, rows, columns);
+  const vector = (name: string) => weights.vector(name, d);
 
   try {
     const embedTokens = await matrix('embedTokens', [vocabSize, d]);
@@ -193,7 +183,7 @@ export async function loadLlama(
     };
     return new Llama(config, params, precision, backend);
   } catch (error) {
-    for (const weight of held) weight.dispose();
+    weights.dispose();
     throw error;
   }
 }
