@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import {
   assertFails,
@@ -25,6 +25,8 @@ before(async () => {
   writeFileSync(space.path('header.gguf'), whole.subarray(0, 500));
   writeFileSync(space.path('mamba.gguf'), tinyModel({ architecture: 'mamba' }));
   writeFileSync(space.path('page.gguf'), '<html>not found</html>');
+  mkdirSync(space.path('gpt2'));
+  writeFileSync(space.path('gpt2/config.json'), '{"model_type": "gpt2"}');
   server = await startServer();
 });
 
@@ -48,10 +50,15 @@ const trainCases: Record<string, Case> = {
     code: 2,
     says: /E_NOT_FOUND.*none\.gguf is neither a file nor a named model \(mobillm pull --help/,
   },
-  'a folder for a model': {
+  'a folder that holds no model': {
     flags: () => ['--model', space.root],
     code: 2,
-    says: /E_FILE.*is a folder, not a file/,
+    says: /E_NOT_FOUND.*config\.json: no such file/,
+  },
+  'a folder of an architecture that is not built in': {
+    flags: () => ['--model', space.path('gpt2')],
+    code: 4,
+    says: /E_MODEL_ARCHITECTURE.*gpt2\/config\.json: model_type "gpt2" is not supported/,
   },
   'a model cut short': {
     flags: () => ['--model', space.path('cut.gguf')],
