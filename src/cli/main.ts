@@ -9,7 +9,7 @@ import { registerPredict } from './commands/predict.ts';
 import { registerPull } from './commands/pull.ts';
 import { registerServe } from './commands/serve.ts';
 import { registerTrain } from './commands/train.ts';
-import { exitCodeOf } from './exit-codes.ts';
+import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { VERSION } from './version.ts';
 
 const program = new Command('mobillm')
@@ -47,6 +47,15 @@ for (const register of [
 ]) {
   register(program);
 }
+
+// A reader that has seen enough, as in `mobillm --help | head`, ends the command and is no fault; a
+// terminal that is gone must not end a training whose progress nobody reads.
+const endWhereNobodyReads = (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT.ok);
+};
+process.stdout.on('error', endWhereNobodyReads);
+process.stderr.on('error', () => {});
 
 try {
   await program.parseAsync();
