@@ -44,7 +44,7 @@ describe('parseAdapterConfig', () => {
       [{ template: undefined }, 'template'],
       [{ layers: [] }, 'layers'],
       [{ layers: [1, -1] }, 'layers.1'],
-      [{ taps: ['first'] }, 'taps.0'],
+      [{ taps: ['middle'] }, 'taps.0'],
       [{ codec: { bits: 5, group_size: 64 } }, 'codec.bits'],
       [{ max_seq_length: 0 }, 'max_seq_length'],
       [{ metrics: null }, 'metrics'],
