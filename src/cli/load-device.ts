@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { basename } from 'node:path';
 import { UsageError } from '../tensor/errors.ts';
 import { DeviceThread } from './device-thread.ts';
 import type { ModelFlags } from './flags.ts';
@@ -33,7 +34,7 @@ export async function loadDevice(
       backend: flags.deviceBackend,
       randomSeed: options.randomSeed,
     },
-    (share) => line.update(() => `loading ${flags.model}: ${Math.round(share * 100)}%`),
+    (share) => line.update(() => `loading ${basename(path)}: ${Math.round(share * 100)}%`),
     options.signal,
   ).finally(() => line.done());
   return device;

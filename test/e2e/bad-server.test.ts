@@ -82,6 +82,11 @@ const serverCases: Record<string, Case> = {
     code: 5,
     says: /E_PROTOCOL_VERSION.*use the same release/,
   },
+  'training that runs away': {
+    args: () => trainArgs('--learning-rate', '10', '--weight-decay', '3', '--epochs', '40'),
+    code: 5,
+    says: /E_DIVERGED.*gave up: training diverged: step \d+.*use a lower --learning-rate/,
+  },
   'a wrong token': {
     args: () => trainArgs('--token', 'wrong'),
     code: 5,

@@ -118,7 +118,8 @@ async function overMemory(job: Job): Promise<Map<string, Uint8Array>> {
     software: 'test',
     backend: 'wasm',
     cacheLimit: 1e6,
-    creditWindow: 1e6,
+    // So small that a layer of a batch takes two frames.
+    creditWindow: 800,
     log: { info: () => {}, warn: (_, message) => assert.fail(message) },
   });
   const { config } = engine.backbone;
