@@ -6,7 +6,7 @@ import { generate, type LoadedAdapter } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
-import { random } from '../tensor/index.ts';
+import { random, UsageError } from '../tensor/index.ts';
 import { instantiateAdapter, type SavedAdapter } from './adapter-folder.ts';
 import type {
   DeviceInfo,
@@ -70,6 +70,12 @@ serveRpc(parentPort(), {
   async generate(request: GenerateRequest, { emit }) {
     const { backbone, tokenizer } = loaded();
     const ids = tokenizer.encode(request.prompt);
+    const { maxPositionEmbeddings } = backbone.config;
+    if (ids.length >= maxPositionEmbeddings) {
+      throw new UsageError(
+        `--prompt: its ${ids.length} tokens fill the model's context of ${maxPositionEmbeddings}; use a shorter one`,
+      );
+    }
     const stream = tokenizer.decodeStream();
     const startMs = monotonicMs();
     let promptMs = 0;

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { FormatError } from '../tensor/errors.ts';
 import { planOfAdapter } from './adapter-config.ts';
-import { readAdapterFolder, type SavedAdapter } from './adapter-folder.ts';
+import type { SavedAdapter } from './adapter-folder.ts';
 import type { DeviceThread } from './device-thread.ts';
 import { loadDevice } from './load-device.ts';
 
@@ -31,10 +31,10 @@ export function addAdapterFlags(command: Command): Command {
  * @throws FormatError (E_MODEL_MISMATCH) when the model is not the one the adapter was trained on
  */
 export async function openAdapter(
+  adapter: SavedAdapter,
   flags: AdapterFlags,
   options: { quiet: boolean; signal?: AbortSignal },
-): Promise<{ device: DeviceThread; adapter: SavedAdapter }> {
-  const adapter = await readAdapterFolder(flags.adapterPath);
+): Promise<DeviceThread> {
   const { config } = adapter;
   const { base_model: base } = config;
   const device = await loadDevice(
@@ -54,7 +54,7 @@ export async function openAdapter(
     }
     await device.usePlan(planOfAdapter(config));
     await device.loadAdapter('adapter', adapter);
-    return { device, adapter };
+    return device;
   } catch (error) {
     await device.close();
     throw error;

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { loadSplit } from '../../data/index.ts';
 import { readText } from '../../platform/node.ts';
+import { readAdapterFolder } from '../adapter-folder.ts';
 import { addColumnFlags, type ColumnFlags, columnsOf } from '../column-flags.ts';
 import { encodeRows, measureAccuracy } from '../evaluate.ts';
 import { integer } from '../flags.ts';
@@ -28,12 +29,13 @@ export function registerEval(program: Command): void {
     .action(async (flags: EvalFlags) => {
       await interruptible('evaluation stopped', async (signal) => {
         const quiet = flags.json === true;
-        const { device, adapter } = await openAdapter(flags, { quiet, signal });
+        const adapter = await readAdapterFolder(flags.adapterPath);
+        const { labels } = adapter.config;
+        const columns = columnsOf(flags);
+        const rows = await loadSplit(flags.data, flags.split, labels, { readText, columns });
+        const device = await openAdapter(adapter, flags, { quiet, signal });
+        const line = new ProgressLine({ silent: quiet });
         try {
-          const { labels } = adapter.config;
-          const columns = columnsOf(flags);
-          const rows = await loadSplit(flags.data, flags.split, labels, { readText, columns });
-          const line = new ProgressLine({ silent: quiet });
           const start = performance.now();
           const batches = await encodeRows(device, rows, flags.batchSize, (_, done) =>
             line.update(() => {
@@ -51,6 +53,7 @@ export function registerEval(program: Command): void {
               : `accuracy ${(100 * measured.accuracy).toFixed(1)}% (${measured.correct} of ${measured.rows}); ${kernels}, ${backend}\n`,
           );
         } finally {
+          line.done();
           await device.close();
         }
       });

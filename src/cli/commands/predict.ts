@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { parseRows, type Sample } from '../../data/index.ts';
 import { UsageError } from '../../tensor/errors.ts';
+import { readAdapterFolder } from '../adapter-folder.ts';
 import { classifyRows } from '../evaluate.ts';
 import { interruptible } from '../interrupt.ts';
 import { type AdapterFlags, addAdapterFlags, openAdapter } from '../open-adapter.ts';
@@ -32,7 +33,8 @@ Output: label, tab, probability, tab, text.`,
         }
         if (flags.text?.trim() === '') throw new UsageError('predict: --text is empty');
         const quiet = flags.json === true;
-        const { device, adapter } = await openAdapter(flags, { quiet, signal });
+        const adapter = await readAdapterFolder(flags.adapterPath);
+        const device = await openAdapter(adapter, flags, { quiet, signal });
         const predict = async ({ text, textPair }: Omit<Sample, 'label'>) => {
           const batch = await device.encode([{ text, textPair, label: '' }]);
           const [{ label, probability }] = await classifyRows(device, 'adapter', [batch]);
@@ -40,7 +42,8 @@ Output: label, tab, probability, tab, text.`,
           process.stdout.write(
             quiet
               ? `${JSON.stringify({ text, text_pair: textPair, label: name, probability })}\n`
-              : `${name}\t${probability.toFixed(3)}\t${text}\n`,
+              : // One line a text, whatever white space it holds.
+                `${name}\t${probability.toFixed(3)}\t${text.replaceAll(/[\t\r\n]+/g, ' ')}\n`,
           );
         };
         try {
