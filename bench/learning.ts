@@ -117,7 +117,7 @@ async function runSeed(
   pool(engine, [...train, ...data.valid, ...data.test], known);
 
   const shape = shapeOfPlan(plan, engine.backbone.config.hiddenSize);
-  const options = trainingOptions({ ...flags, seed }, ['probe', 'mix']);
+  const options = trainingOptions({ ...flags, seed }, ['probe', 'mix'], loaded.validFromTrain);
   const { batchSize } = options;
   const order = epochBatches({ count: train.length, batchSize, seed, epoch: 0 });
   const first = order[0].map((i) => train[i]);

@@ -100,7 +100,7 @@ export async function train(
     });
     const plan = planJob(flags, template, data, rows.shots, device);
     const { prefixTokens } = await device.usePlan(plan);
-    const options = trainingOptions(flags, flags.baselines ? BASELINES : []);
+    const options = trainingOptions(flags, flags.baselines ? BASELINES : [], data.validFromTrain);
     const tracer = new Tracer('device');
     progress = new TrainProgress({
       quiet,

@@ -37,7 +37,11 @@ export class TrainProgress implements JobProgress {
   };
 
   onStep: JobProgress['onStep'] = (step) => {
-    this.server = `server: epoch ${step.epoch}/${this.epochs}, step ${step.step}/${this.totalSteps}, loss ${step.loss.toFixed(3)}, ${step.ms.toFixed(0)} ms`;
+    const epoch =
+      step.epoch > this.epochs
+        ? `all rows, epoch ${step.epoch - this.epochs}`
+        : `epoch ${step.epoch}/${this.epochs}`;
+    this.server = `server: ${epoch}, step ${step.step}/${this.totalSteps}, loss ${step.loss.toFixed(3)}, ${step.ms.toFixed(0)} ms`;
     this.show();
   };
 

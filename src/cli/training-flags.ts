@@ -15,6 +15,7 @@ export interface TrainingFlags {
   readonly side: TrainingOptions['side'];
   readonly alphaStart: number;
   readonly gateRate: number;
+  readonly refit: boolean;
   readonly seed: number;
 }
 
@@ -63,14 +64,23 @@ export function addTrainingFlags(command: Command): Command {
         decimal(0, 1e6, true),
         10,
       )
+      .option(
+        '--no-refit',
+        'keep the validation rows out of the last training, where they came out of train.jsonl',
+      )
       .option('--seed <n>', 'start of all random numbers of the job', integer(0), 0)
   );
 }
 
-/** The job's hyper-parameters as the server takes them. */
+/**
+ * The job's hyper-parameters as the server takes them.
+ * @param validFromTrain whether the validation rows were taken out of the training rows: then, and
+ * only then, the last training gets them back
+ */
 export function trainingOptions(
   flags: TrainingFlags,
   baselines: readonly TrainingOptions['side'][],
+  validFromTrain: boolean,
 ): TrainingOptions {
   const { batchSize, epochs, learningRate, warmupRatio, weightDecay, maxGradNorm } = flags;
   const { rank, side, alphaStart, gateRate, seed } = flags;
@@ -78,6 +88,6 @@ export function trainingOptions(
     side,
     baselines: baselines.filter((name) => name !== side),
     ...{ batchSize, epochs, learningRate, warmupRatio, weightDecay, maxGradNorm },
-    ...{ rank, alphaStart, gateRate, seed },
+    ...{ rank, alphaStart, gateRate, seed, refit: flags.refit && validFromTrain },
   };
 }

@@ -267,10 +267,15 @@ class Job {
         'E_JOB',
       );
     }
-    this.received[batch.split] += batch.rows.length;
-    if (this.received[batch.split] > rows[batch.split]) {
-      throw new ProtocolError(`batch ${batch.batch}: more rows than the job said`, 'E_JOB');
+    const left = rows[batch.split] - this.received[batch.split];
+    const due = Math.min(this.training.batchSize, left);
+    if (batch.rows.length !== due) {
+      throw new ProtocolError(
+        `batch ${batch.batch}: ${batch.rows.length} ${batch.split} rows where ${due} were due (batchSize ${this.training.batchSize}, ${left} rows left)`,
+        'E_JOB',
+      );
     }
+    this.received[batch.split] += batch.rows.length;
     if (batch.split === 'train') this.batchesReceived++;
     const startMs = monotonicMs();
     await this.thread.receive({

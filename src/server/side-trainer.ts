@@ -23,6 +23,7 @@ import {
   crossEntropy,
   disposeTree,
   keep,
+  leaves,
   random,
   scope,
   type Tree,
@@ -81,7 +82,7 @@ export type TrainerEvent =
     }
   | { readonly kind: 'trained'; readonly trained: TrainedModel };
 
-/** A side model after its last epoch: the parameters of the best one on the validation rows. */
+/** A side model after training. */
 export interface TrainedModel {
   readonly name: string;
   readonly bestEpoch: number;
@@ -94,8 +95,20 @@ export interface TrainedModel {
 }
 
 interface Row {
+  readonly split: Split;
   readonly id: number;
   readonly label: number;
+}
+
+/** Batch b of an epoch (from 1); may have to wait for rows. */
+type BatchSource = (epoch: number, b: number) => Generator<TrainerEvent, readonly Row[]>;
+
+/** An epoch's end inside the trainer. */
+interface FittedEpoch {
+  readonly kind: 'fitted';
+  readonly epoch: number;
+  readonly trainLoss: number;
+  readonly params: Tree;
 }
 
 /**
@@ -138,7 +151,7 @@ export class SideTrainer {
     const records = layersToSamples(batch.taps, batch.rows.length);
     const rows = batch.rows.map((id, b) => {
       this.caches[batch.split].put(id, records[b]);
-      return { id, label: batch.labels[b] };
+      return { split: batch.split, id, label: batch.labels[b] };
     });
     this.received[batch.split].push(...rows);
     if (batch.split === 'train') this.batches.push(rows);
@@ -158,24 +171,73 @@ export class SideTrainer {
     this.caches.valid.close();
   }
 
+  /** Chooses an epoch by the validation rows and, with `refit`, trains that long on all rows. */
   private *train(model: SideModel): Generator<TrainerEvent, void> {
     const { options, rows } = this.job;
-    const rng = random(options.seed).fork(model.name);
-    const perEpoch = Math.ceil(rows.train / options.batchSize);
-    const totalSteps = perEpoch * options.epochs;
+    let candidates: TrainedModel[] = [];
+    const first = { rows: rows.train, epochs: options.epochs, epochsBefore: 0, stepsBefore: 0 };
+    const reshuffled = this.shuffled(this.received.train);
+    const source: BatchSource = (epoch, b) => this.nextBatch(epoch, b, reshuffled);
+    for (const event of this.fit(model, first, source)) {
+      if (event.kind !== 'fitted') {
+        yield event;
+        continue;
+      }
+      while (this.received.valid.length < rows.valid) yield { kind: 'wait' };
+      this.standardizer ??= this.statistics.standardizer();
+      const { epoch, trainLoss, params } = event;
+      const { loss: validLoss, accuracy: validAccuracy } = this.evaluate(model, params);
+      yield { kind: 'epoch', model: model.name, epoch, trainLoss, validLoss, validAccuracy };
+      candidates.push({
+        name: model.name,
+        bestEpoch: epoch,
+        epochs: options.epochs,
+        validAccuracy,
+        validLoss,
+        parameters: leaves(params).reduce((n, leaf) => n + leaf.numel, 0),
+        weights: this.save(model, params),
+      });
+      candidates = asGoodAsBest(candidates, rows.valid);
+    }
+    let best = candidates.at(-1);
+    if (best && options.refit) {
+      const all = [...this.received.train, ...this.received.valid];
+      const again = {
+        rows: all.length,
+        epochs: best.bestEpoch,
+        epochsBefore: options.epochs,
+        stepsBefore: Math.ceil(rows.train / options.batchSize) * options.epochs,
+      };
+      for (const event of this.fit(model, again, this.shuffled(all))) {
+        if (event.kind !== 'fitted') yield event;
+        else best = { ...best, weights: this.save(model, event.params) };
+      }
+    }
+    if (best) yield { kind: 'trained', trained: best };
+  }
+
+  /** Trains from a fresh start; `fitted` ends every epoch, its parameters live until the next event. */
+  private *fit(
+    model: SideModel,
+    plan: { rows: number; epochs: number; epochsBefore: number; stepsBefore: number },
+    batchOf: BatchSource,
+  ): Generator<TrainerEvent | FittedEpoch, void> {
+    const { options } = this.job;
+    const perEpoch = Math.ceil(plan.rows / options.batchSize);
+    const totalSteps = perEpoch * plan.epochs;
     const rateAt = warmupCosine({
       peak: options.learningRate,
       warmupSteps: Math.round(totalSteps * options.warmupRatio),
       totalSteps,
     });
-    let params = keep(model.init(rng.fork('init'), this.backend));
+    const rng = random(options.seed).fork(model.name).fork('init');
+    let params = keep(model.init(rng, this.backend));
     let state = keep(adamwInit(params));
-    let best: TrainedModel | undefined;
     try {
-      for (let epoch = 1; epoch <= options.epochs; epoch++) {
+      for (let epoch = 1; epoch <= plan.epochs; epoch++) {
         let lossSum = 0;
         for (let b = 0; b < perEpoch; b++) {
-          const batch = yield* this.nextBatch(epoch, b);
+          const batch = yield* batchOf(epoch, b);
           const stepped = this.step(model, params, state, batch, rateAt(state.step));
           disposeTree([params, state.m, state.v]);
           ({ params, state } = stepped);
@@ -183,58 +245,53 @@ export class SideTrainer {
           yield {
             kind: 'step',
             model: model.name,
-            step: state.step,
-            totalSteps,
-            epoch,
+            step: plan.stepsBefore + state.step,
+            totalSteps: plan.stepsBefore + totalSteps,
+            epoch: plan.epochsBefore + epoch,
             loss: stepped.loss,
             gradNorm: stepped.gradNorm,
           };
         }
-        while (this.received.valid.length < rows.valid) yield { kind: 'wait' };
-        this.standardizer ??= this.statistics.standardizer();
-        const valid = this.evaluate(model, params, this.received.valid);
-        yield {
-          kind: 'epoch',
-          model: model.name,
-          epoch,
-          trainLoss: lossSum / rows.train,
-          validLoss: valid.loss,
-          validAccuracy: valid.accuracy,
-        };
-        if (!best || isBetter(valid, best)) {
-          const weights = {
-            params: exportParams(params),
-            standardizer: this.standardizer,
-            calibration: this.job.codec.calibration,
-          };
-          best = {
-            name: model.name,
-            bestEpoch: epoch,
-            epochs: options.epochs,
-            validAccuracy: valid.accuracy,
-            validLoss: valid.loss,
-            parameters: [...weights.params.values()].reduce((n, p) => n + p.values.length, 0),
-            weights: encodeAdapterWeights(weights, model),
-          };
-        }
+        yield { kind: 'fitted', epoch, trainLoss: lossSum / plan.rows, params };
       }
     } finally {
       disposeTree([params, state.m, state.v]);
     }
-    if (best) yield { kind: 'trained', trained: best };
   }
 
   /** Batch b of an epoch; in the first epoch of the first model, as soon as it is there. */
-  private *nextBatch(epoch: number, b: number): Generator<TrainerEvent, readonly Row[]> {
-    const { rows, options } = this.job;
+  private *nextBatch(
+    epoch: number,
+    b: number,
+    reshuffled: BatchSource,
+  ): Generator<TrainerEvent, readonly Row[]> {
     if (this.standardizer === undefined && epoch === 1) {
       while (this.batches.length <= b) yield { kind: 'wait' };
-      for (const row of this.batches[b]) this.statistics.add(this.sample('train', row.id));
+      for (const row of this.batches[b]) this.statistics.add(this.sample(row));
       return this.batches[b];
     }
-    const { batchSize, seed } = options;
-    const order = epochBatches({ count: rows.train, batchSize, seed, epoch: epoch - 1 });
-    return order[b].map((i) => this.received.train[i]);
+    return yield* reshuffled(epoch, b);
+  }
+
+  /** Batches of `rows` in an order of its own every epoch. */
+  private shuffled(rows: readonly Row[]): BatchSource {
+    const { batchSize, seed } = this.job.options;
+    let current = 0;
+    let order: number[][] = [];
+    return function* (epoch, b) {
+      if (epoch !== current) {
+        order = epochBatches({ count: rows.length, batchSize, seed, epoch: epoch - 1 });
+        current = epoch;
+      }
+      return order[b].map((i) => rows[i]);
+    };
+  }
+
+  /** The bytes of an adapter with these parameters. */
+  private save(model: SideModel, params: Tree): Uint8Array {
+    const standardizer = this.standardizer as ChannelAffine;
+    const { calibration } = this.job.codec;
+    return encodeAdapterWeights({ params: exportParams(params), standardizer, calibration }, model);
   }
 
   private step(
@@ -246,7 +303,7 @@ export class SideTrainer {
   ) {
     const { options } = this.job;
     return scope(() => {
-      const taps = this.taps('train', batch);
+      const taps = this.taps(batch);
       const targets = this.targets(batch);
       const lossOf = (p: Tree) =>
         crossEntropy(model.logits(p, taps), targets, { reduction: 'mean' });
@@ -267,14 +324,16 @@ export class SideTrainer {
     });
   }
 
-  private evaluate(model: SideModel, params: Tree, rows: readonly Row[]) {
+  /** Loss and accuracy on the validation rows. */
+  private evaluate(model: SideModel, params: Tree) {
+    const rows = this.received.valid;
     let loss = 0;
     let correct = 0;
     const size = this.job.options.batchSize;
     for (let start = 0; start < rows.length; start += size) {
       const batch = rows.slice(start, start + size);
       scope(() => {
-        const logits = model.logits(params, this.taps('valid', batch));
+        const logits = model.logits(params, this.taps(batch));
         loss += crossEntropy(logits, this.targets(batch), { reduction: 'sum' }).item();
         const predicted = argmax(logits, 1).toArray();
         batch.forEach((row, i) => {
@@ -285,8 +344,8 @@ export class SideTrainer {
     return { loss: loss / rows.length, accuracy: correct / rows.length };
   }
 
-  private taps(split: Split, batch: readonly Row[]) {
-    const samples = batch.map((row) => this.sample(split, row.id));
+  private taps(batch: readonly Row[]) {
+    const samples = batch.map((row) => this.sample(row));
     const standardizer = this.standardizer ?? this.statistics.standardizer();
     return tapTensors(samples, this.job.shape, standardizer, this.backend);
   }
@@ -297,15 +356,18 @@ export class SideTrainer {
   }
 
   /** A row's taps, decoded and RMS-normed: `[L, K, D]`. */
-  private sample(split: Split, row: number): Float32Array {
-    return decodeSample(this.caches[split].get(row), this.job.shape, this.job.codec);
+  private sample({ split, id }: Row): Float32Array {
+    return decodeSample(this.caches[split].get(id), this.job.shape, this.job.codec);
   }
 }
 
-/** More accurate on the validation rows; at equal accuracy, with the smaller loss. */
-function isBetter(
-  a: { accuracy: number; loss: number },
-  b: { validAccuracy: number; validLoss: number },
-): boolean {
-  return a.accuracy > b.validAccuracy || (a.accuracy === b.validAccuracy && a.loss < b.validLoss);
+/**
+ * Those whose validation accuracy lies within one standard error, sqrt(p (1 - p) / n), of the best
+ * (the rule of Breiman et al. 1984, section 3.4.3). The last of them is taken: between epochs that
+ * n rows cannot tell apart, the one at the lower learning rate.
+ */
+function asGoodAsBest(models: readonly TrainedModel[], n: number): TrainedModel[] {
+  const best = Math.max(...models.map((model) => model.validAccuracy));
+  const error = Math.sqrt((best * (1 - best)) / n);
+  return models.filter((model) => model.validAccuracy >= best - error);
 }

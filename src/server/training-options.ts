@@ -16,6 +16,8 @@ export const trainingOptionsSchema = z.strictObject({
   rank: z.int().min(1).max(65_536),
   alphaStart: z.number(),
   gateRate: z.number().positive(),
+  /** After the epoch is chosen, train that long on training and validation rows together. */
+  refit: z.boolean(),
   seed: z.int().min(0),
 });
 

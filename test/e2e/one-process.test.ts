@@ -50,7 +50,7 @@ const FLAGS = [
 const flags = addTrainingFlags(addTapFlags(new Command()))
   .parse(FLAGS, { from: 'user' })
   .opts<TapFlags & TrainingFlags>();
-const training = trainingOptions(flags, ['mix']);
+const training = trainingOptions(flags, ['mix'], true);
 
 const space = workspace();
 after(() => space.remove());

@@ -17,6 +17,7 @@ export const TRAINING_OPTIONS: TrainingOptions = {
   rank: 3,
   alphaStart: 0,
   gateRate: 1,
+  refit: false,
   seed: 5,
 };
 

@@ -74,7 +74,7 @@ function parsed(...args: string[]): ModelFlags & TapFlags & TrainingFlags {
 describe('the flags of a training job', () => {
   it('have defaults that a server takes', () => {
     const flags = parsed();
-    const options = trainingOptions(flags, ['probe', 'mix']);
+    const options = trainingOptions(flags, ['probe', 'mix'], true);
     assert.deepEqual(trainingOptionsSchema.parse(options), options);
     assert.ok(flags.layers(30).length > 0 && flags.taps.length > 0);
   });
@@ -89,7 +89,7 @@ describe('the flags of a training job', () => {
       [flags.template, flags.layers(30), flags.taps, flags.activationBits, flags.weights],
       ['{text}\nIs', [3, 4, 5], ['mean'], '2', 'f32'],
     );
-    const options = trainingOptions(flags, ['probe', 'mix']);
+    const options = trainingOptions(flags, ['probe', 'mix'], true);
     const { side, baselines, epochs, batchSize, learningRate, rank, seed } = options;
     // What is trained anyway is no baseline of itself.
     assert.deepEqual(
