@@ -60,7 +60,9 @@ export function layerChoice(text: string): LayerChoice {
       else if (range === 'all') for (let i = 1; i <= count; i++) layers.add(i);
       else {
         const [from, to = from, step = 1] = range as [number, number?, number?];
-        for (let i = from; i <= to; i += Math.max(1, step)) layers.add(i);
+        for (let i = from; i <= Math.min(to, count); i += Math.max(1, step)) layers.add(i);
+        // Beyond the model: kept, so that it is refused by name.
+        if (to > count) layers.add(to);
       }
     }
     return [...layers].sort((a, b) => a - b);
@@ -146,11 +148,13 @@ export function addTapFlags(command: Command): Command {
       integer(1),
       256,
     )
-    .option(
-      '--layers <list>',
-      'backbone layers whose output is sent: 8,10,12 or 8-30/2 or all or auto',
-      layerChoice,
-      layerChoice('auto'),
+    .addOption(
+      new Option(
+        '--layers <list>',
+        'backbone layers whose output is sent: 8,10,12 or 8-30/2 or all or auto',
+      )
+        .argParser(layerChoice)
+        .default(layerChoice('auto'), 'auto'),
     )
     .option(
       '--taps <list>',
