@@ -39,9 +39,9 @@ export class TrainProgress implements JobProgress {
   onStep: JobProgress['onStep'] = (step) => {
     const epoch =
       step.epoch > this.epochs
-        ? `all rows, epoch ${step.epoch - this.epochs}`
-        : `epoch ${step.epoch}/${this.epochs}`;
-    this.server = `server: ${epoch}, step ${step.step}/${this.totalSteps}, loss ${step.loss.toFixed(3)}, ${step.ms.toFixed(0)} ms`;
+        ? `all rows, epoch ${step.epoch - this.epochs}, step ${step.step - this.totalSteps}`
+        : `epoch ${step.epoch}/${this.epochs}, step ${step.step}/${this.totalSteps}`;
+    this.server = `server: ${epoch}, loss ${step.loss.toFixed(3)}, ${step.ms.toFixed(0)} ms`;
     this.show();
   };
 
