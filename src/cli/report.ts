@@ -15,7 +15,7 @@ export interface TrainReport {
     mix: number | null;
     side: number | null;
   };
-  /** On the validation rows, by which the best epoch was chosen. */
+  /** On the validation rows, by which the number of epochs was chosen. */
   readonly validation: Readonly<Record<string, number>>;
   readonly seconds: {
     wall: number;

@@ -33,7 +33,7 @@ import {
 import { ActivationCache } from './activation-cache.ts';
 import type { TrainingOptions } from './training-options.ts';
 
-/** Which rows: those trained on, or those that choose the best epoch. */
+/** Which rows: those trained on, or those that choose the number of epochs. */
 export type Split = 'train' | 'valid';
 
 /** One batch as the device sent it. */
@@ -85,7 +85,8 @@ export type TrainerEvent =
 /** A side model after training. */
 export interface TrainedModel {
   readonly name: string;
-  readonly bestEpoch: number;
+/** The epoch kept, from 1: the last that the validation rows cannot tell from the best. */
+    readonly bestEpoch: number;
   readonly epochs: number;
   readonly validAccuracy: number;
   readonly validLoss: number;
