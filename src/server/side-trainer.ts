@@ -85,8 +85,8 @@ export type TrainerEvent =
 /** A side model after training. */
 export interface TrainedModel {
   readonly name: string;
-/** The epoch kept, from 1: the last that the validation rows cannot tell from the best. */
-    readonly bestEpoch: number;
+  /** The epoch kept, from 1: the last that the validation rows cannot tell from the best. */
+  readonly bestEpoch: number;
   readonly epochs: number;
   readonly validAccuracy: number;
   readonly validLoss: number;
