@@ -8,6 +8,18 @@ export {
   loadSplit,
   type ReadText,
 } from './dataset.ts';
+export {
+  type ClassificationScores,
+  type ClassScore,
+  type ConfusionCell,
+  classificationScores,
+  classScores,
+  confusionCells,
+  pearson,
+  type RegressionScores,
+  ranks,
+  regressionScores,
+} from './metrics.ts';
 export { DATA_FORMATS, parseRows, parseSamples } from './parse.ts';
 export type { ColumnNames, Row, Sample } from './row.ts';
 export { chooseShots } from './shots.ts';
