@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ClassificationScores } from '../data/index.ts';
 import type { TapPlan } from '../device/index.ts';
 import { ADAPTER_FORMAT_VERSION, type AdapterConfig, SIDE_NAMES } from '../model/index.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
@@ -41,7 +42,7 @@ export interface TrainedRun {
 export function adapterConfig(
   run: TrainedRun,
   trained: TrainedModelInfo,
-  testAccuracy: number | undefined,
+  tested: ClassificationScores | undefined,
 ): AdapterConfig {
   const { plan, info, options } = run;
   const { side: _side, baselines: _baselines, rank, alphaStart, gateRate, ...training } = options;
@@ -74,7 +75,11 @@ export function adapterConfig(
       best_epoch: trained.bestEpoch,
       valid_accuracy: trained.validAccuracy,
       valid_loss: trained.validLoss,
-      ...(testAccuracy === undefined ? {} : { test_accuracy: testAccuracy }),
+      ...(tested && {
+        test_accuracy: tested.accuracy,
+        test_macro_f1: tested.macroF1,
+        test_matthews: tested.matthews,
+      }),
     },
   };
 }

@@ -1,12 +1,11 @@
-import type { Sample } from '../data/index.ts';
+import { type ClassificationScores, classificationScores, type Sample } from '../data/index.ts';
 import type { TimedBatch } from '../device/index.ts';
 import type { DeviceThread } from './device-thread.ts';
 
-/** Share of rows whose likeliest class is their label. */
-export interface Accuracy {
-  readonly accuracy: number;
-  readonly correct: number;
-  readonly rows: number;
+/** What an adapter says of labelled rows, and how right it is. */
+export interface Measured extends ClassificationScores {
+  /** Index of the likeliest class of every row. */
+  readonly predicted: readonly number[];
 }
 
 /** Encodes rows batch by batch; `onBatch` hears each as it comes. */
@@ -43,16 +42,20 @@ export async function classifyRows(
   return out;
 }
 
-/** Accuracy of an adapter on encoded, labelled rows. */
-export async function measureAccuracy(
+/**
+ * Accuracy, macro-F1 and Matthews correlation of an adapter on encoded, labelled rows.
+ * @param labels class indices below `classes`, in the rows' order.
+ */
+export async function measureAdapter(
   device: DeviceThread,
   adapterName: string,
   batches: readonly TimedBatch[],
   labels: readonly number[],
-): Promise<Accuracy> {
-  const predicted = await classifyRows(device, adapterName, batches);
-  const correct = predicted.reduce((n, { label }, i) => n + (label === labels[i] ? 1 : 0), 0);
-  return { accuracy: correct / labels.length, correct, rows: labels.length };
+  classes: number,
+): Promise<Measured> {
+  const rows = await classifyRows(device, adapterName, batches);
+  const predicted = rows.map(({ label }) => label);
+  return { ...classificationScores(labels, predicted, classes), predicted };
 }
 
 /** What always guessing the most frequent training class gets. */
@@ -63,6 +66,6 @@ export function majorityAccuracy(
 ): number {
   const counts = new Array<number>(classes).fill(0);
   for (const label of train) counts[label]++;
-  const majority = counts.indexOf(Math.max(...counts));
+  const majority = counts.reduce((best, count, c) => (count > counts[best] ? c : best), 0);
   return test.filter((label) => label === majority).length / test.length;
 }

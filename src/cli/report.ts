@@ -1,5 +1,7 @@
 import Table from 'cli-table3';
+import type { ClassificationScores } from '../data/index.ts';
 import type { TrainedModelInfo } from './adapter-config.ts';
+import { percent } from './metrics-text.ts';
 import { formatBytes, formatDuration } from './progress.ts';
 
 /** What a training job came to; `--json` prints it as it is. Bytes and seconds. */
@@ -15,6 +17,8 @@ export interface TrainReport {
     mix: number | null;
     side: number | null;
   };
+  /** What else was measured on the test rows, by the model's name; empty where there are none. */
+  readonly test: Readonly<Record<string, ClassificationScores>>;
   /** On the validation rows, by which the number of epochs was chosen. */
   readonly validation: Readonly<Record<string, number>>;
   readonly seconds: {
@@ -50,8 +54,6 @@ export interface TrainReport {
   readonly adapterPath: string;
 }
 
-const percent = (share: number | null) => (share === null ? '-' : `${(100 * share).toFixed(1)}%`);
-
 /** Prints a report as a table for people, or as one JSON object. */
 export function printReport(report: TrainReport, json: boolean): void {
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${renderReport(report)}\n`);
@@ -61,7 +63,15 @@ export function printReport(report: TrainReport, json: boolean): void {
 export function renderReport(report: TrainReport): string {
   const { accuracy, seconds, bytes, memory, tokens, rows } = report;
   const scores = new Table({
-    head: ['method', 'test accuracy', 'validation', 'parameters', 'server time'],
+    head: [
+      'method',
+      'test accuracy',
+      'macro-F1',
+      'Matthews',
+      'validation',
+      'parameters',
+      'server time',
+    ],
     style: { head: [], border: [] },
   });
   const info = new Map(report.server.models.map((model) => [model.name as string, model]));
@@ -71,6 +81,8 @@ export function renderReport(report: TrainReport): string {
     scores.push([
       label,
       percent(score),
+      report.test[name]?.macroF1.toFixed(3) ?? '-',
+      report.test[name]?.matthews.toFixed(3) ?? '-',
       model ? percent(model.validAccuracy) : '-',
       model ? model.parameters.toLocaleString('en') : '0',
       model ? `${model.seconds.toFixed(1)} s` : '-',

@@ -1,4 +1,5 @@
 import {
+  type ClassificationScores,
   checkTemplate,
   chooseShots,
   type Dataset,
@@ -27,7 +28,7 @@ import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config
 import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
 import { type ColumnFlags, columnsOf } from './column-flags.ts';
 import type { DeviceThread } from './device-thread.ts';
-import { encodeRows, majorityAccuracy, measureAccuracy } from './evaluate.ts';
+import { encodeRows, majorityAccuracy, measureAdapter } from './evaluate.ts';
 import { defaultTemplate, type ModelFlags, type TapFlags } from './flags.ts';
 import { loadDevice, resolveModel } from './load-device.ts';
 import { familyOfPath } from './model-files.ts';
@@ -256,17 +257,19 @@ async function sumUp(
     samples.map(({ label }) => data.labels.indexOf(label));
   const testLabels = indices(data.test ?? []);
   const saved = new Map<string, SavedAdapter>();
-  const accuracy = new Map<string, number>();
+  const scores = new Map<string, ClassificationScores>();
   for (const model of server.models) {
     const weights = outcome.files.get(`${model.name}.safetensors`);
     if (!weights) throw new ProtocolError(`the server sent no weights of ${model.name}`);
     const adapter = { config: adapterConfig(run, model, undefined), weights };
     await device.loadAdapter(model.name, adapter);
     if (testLabels.length > 0) {
-      const measured = await measureAccuracy(device, model.name, outcome.test, testLabels);
-      accuracy.set(model.name, measured.accuracy);
+      const classes = data.labels.length;
+      const measured = await measureAdapter(device, model.name, outcome.test, testLabels, classes);
+      const { predicted: _, ...rest } = measured;
+      scores.set(model.name, rest);
     }
-    const config = adapterConfig(run, model, accuracy.get(model.name));
+    const config = adapterConfig(run, model, scores.get(model.name));
     saved.set(model.name, { config, weights });
   }
   const main = saved.get(options.side);
@@ -279,7 +282,7 @@ async function sumUp(
   const testTokens = outcome.test.reduce((n, batch) => n + batch.tokens, 0);
   const deviceSeconds = covered(compute) / 1000;
   const testTruncated = outcome.test.reduce((n, batch) => n + batch.truncated, 0);
-  const tested = (name: string) => accuracy.get(name) ?? null;
+  const tested = (name: string) => scores.get(name)?.accuracy ?? null;
   const report: TrainReport = {
     model: flags.model,
     data: data.folder,
@@ -293,6 +296,7 @@ async function sumUp(
       mix: tested('mix'),
       side: tested(options.side),
     },
+    test: Object.fromEntries(scores),
     validation: Object.fromEntries(server.models.map((m) => [m.name, m.validAccuracy])),
     seconds: {
       wall: 0,

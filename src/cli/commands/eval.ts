@@ -1,11 +1,14 @@
 import type { Command } from 'commander';
-import { loadSplit } from '../../data/index.ts';
-import { readText } from '../../platform/node.ts';
+import { classScores, confusionCells, loadSplit } from '../../data/index.ts';
+import { checkWritable, readText, writeFileAtomic } from '../../platform/node.ts';
+import { UsageError } from '../../tensor/errors.ts';
 import { readAdapterFolder } from '../adapter-folder.ts';
 import { addColumnFlags, type ColumnFlags, columnsOf } from '../column-flags.ts';
-import { encodeRows, measureAccuracy } from '../evaluate.ts';
+import { confusionSvg, MOST_PICTURED_CLASSES } from '../confusion-svg.ts';
+import { encodeRows, measureAdapter } from '../evaluate.ts';
 import { integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
+import { confusionText, scoresLine } from '../metrics-text.ts';
 import { type AdapterFlags, addAdapterFlags, openAdapter } from '../open-adapter.ts';
 import { ProgressLine, rateAndEta } from '../progress.ts';
 
@@ -13,10 +16,11 @@ interface EvalFlags extends AdapterFlags, ColumnFlags {
   readonly data: string;
   readonly split: string;
   readonly batchSize: number;
+  readonly confusion?: string;
   readonly json?: boolean;
 }
 
-/** `mobillm eval`: accuracy of an adapter, on the device alone. */
+/** `mobillm eval`: accuracy and confusions of an adapter, on the device alone. */
 export function registerEval(program: Command): void {
   const command = program
     .command('eval')
@@ -25,12 +29,16 @@ export function registerEval(program: Command): void {
   addColumnFlags(addAdapterFlags(command))
     .option('--split <name>', 'which file of the folder', 'test')
     .option('--batch-size <n>', 'samples run together', integer(1), 32)
+    .option('--confusion <file>', 'write the confusion matrix there, as an SVG image')
     .option('--json', 'print one JSON object on standard output')
     .action(async (flags: EvalFlags) => {
       await interruptible('evaluation stopped', async (signal) => {
         const quiet = flags.json === true;
         const adapter = await readAdapterFolder(flags.adapterPath);
         const { labels } = adapter.config;
+        if (flags.confusion !== undefined) {
+          await checkPicture(flags.confusion, labels.length);
+        }
         const columns = columnsOf(flags);
         const rows = await loadSplit(flags.data, flags.split, labels, { readText, columns });
         const device = await openAdapter(adapter, flags, { quiet, signal });
@@ -44,13 +52,39 @@ export function registerEval(program: Command): void {
             }),
           );
           line.done();
-          const indices = rows.map(({ label }) => labels.indexOf(label));
-          const measured = await measureAccuracy(device, 'adapter', batches, indices);
+          const places = new Map(labels.map((label, index) => [label, index]));
+          const indices = rows.map(({ label }) => places.get(label) as number);
+          const measured = await measureAdapter(device, 'adapter', batches, indices, labels.length);
+          const { predicted, ...scores } = measured;
+          const cells = confusionCells(indices, predicted);
+          if (flags.confusion !== undefined) {
+            const title = `${flags.adapterPath} on ${flags.data}, ${flags.split}`;
+            await writeFileAtomic(flags.confusion, confusionSvg(labels, cells, scores, title));
+          }
           const { kernels, backend } = device.info;
+          const truncatedSamples = batches.reduce((n, { truncated }) => n + truncated, 0);
+          if (quiet) {
+            const { adapterPath, data, split } = flags;
+            const named = {
+              classes: classScores(indices, predicted, labels.length).map((one, c) => ({
+                label: labels[c],
+                ...one,
+              })),
+              confusion: cells.map((one) => ({
+                label: labels[one.label],
+                predicted: labels[one.predicted],
+                rows: one.rows,
+              })),
+            };
+            const ran = { truncatedSamples, kernels, backend };
+            process.stdout.write(
+              `${JSON.stringify({ adapterPath, data, split, ...scores, ...named, ...ran })}\n`,
+            );
+            return;
+          }
+          const cut = truncatedSamples > 0 ? `; ${truncatedSamples} samples were cut` : '';
           process.stdout.write(
-            quiet
-              ? `${JSON.stringify({ adapterPath: flags.adapterPath, data: flags.data, split: flags.split, ...measured, kernels, backend })}\n`
-              : `accuracy ${(100 * measured.accuracy).toFixed(1)}% (${measured.correct} of ${measured.rows}); ${kernels}, ${backend}\n`,
+            `${scoresLine(scores)}; ${kernels}, ${backend}${cut}\n${confusionText(labels, cells)}\n`,
           );
         } finally {
           line.done();
@@ -58,4 +92,14 @@ export function registerEval(program: Command): void {
         }
       });
     });
+}
+
+/** Fails where the picture could not be written, before anything takes time. */
+async function checkPicture(file: string, classes: number): Promise<void> {
+  if (classes > MOST_PICTURED_CLASSES) {
+    throw new UsageError(
+      `--confusion: ${classes} classes, a picture holds at most ${MOST_PICTURED_CLASSES}; --json lists every confusion`,
+    );
+  }
+  await checkWritable('--confusion', file, 'file');
 }

@@ -5,7 +5,7 @@ import {
   classifyRows,
   encodeRows,
   majorityAccuracy,
-  measureAccuracy,
+  measureAdapter,
 } from '../../../src/cli/evaluate.ts';
 import type { Sample } from '../../../src/data/index.ts';
 import type { EncodedBatch, TimedBatch } from '../../../src/device/index.ts';
@@ -56,11 +56,12 @@ test('rows go through the device in batches and come back in order', async () =>
 
 test('accuracy is the share of rows whose likeliest class is their label', async () => {
   const batches = await encodeRows(device, ROWS, 3);
-  assert.deepEqual(await measureAccuracy(device, 'first', batches, [0, 2, 1, 1, 1]), {
-    accuracy: 0.6,
-    correct: 3,
-    rows: 5,
-  });
+  const measured = await measureAdapter(device, 'first', batches, [0, 2, 1, 1, 1], 3);
+  const { matthews, macroF1, ...rest } = measured;
+  assert.deepEqual(rest, { accuracy: 0.6, correct: 3, rows: 5, predicted: [0, 2, 1, 2, 0] });
+  // F1 of the classes: 2/3, 1/2, 2/3.
+  assert.equal(macroF1, (2 / 3 + 0.5 + 2 / 3) / 3);
+  assert.ok(matthews > 0.4 && matthews < 0.6, `${matthews}`);
 });
 
 test('the most frequent training class, on the test rows', () => {

@@ -20,6 +20,10 @@ const REPORT: TrainReport = {
   method: 'parallel',
   rows: { train: 800, valid: 100, test: 200 },
   accuracy: { majority: 0.1, probe: 0.612, mix: 0.655, side: 0.701 },
+  test: {
+    parallel: { rows: 200, correct: 140, accuracy: 0.701, macroF1: 0.69512, matthews: 0.6604 },
+    probe: { rows: 200, correct: 122, accuracy: 0.612, macroF1: 0.6, matthews: 0.55 },
+  },
   validation: { parallel: 0.75, probe: 0.75, mix: 0.75 },
   seconds: { wall: 83, device: 60.25, server: 20, hidden: 15 },
   bytes: { up: 7_350_000, down: 98_000 },
@@ -54,10 +58,16 @@ describe('renderReport', () => {
   const text = renderReport(REPORT);
 
   it('compares the side network with what it has to beat', () => {
-    assert.equal(rowOf(text, 'majority class (before)'), '10.0% | - | 0 | -');
-    assert.equal(rowOf(text, 'linear probe, last layer'), '61.2% | 75.0% | 11,530 | 1.3 s');
-    assert.equal(rowOf(text, 'layer mix'), '65.5% | 75.0% | 11,545 | 1.3 s');
-    assert.equal(rowOf(text, 'parallel side network (after)'), '70.1% | 75.0% | 1,234,567 | 1.3 s');
+    assert.equal(rowOf(text, 'majority class (before)'), '10.0% | - | - | - | 0 | -');
+    assert.equal(
+      rowOf(text, 'linear probe, last layer'),
+      '61.2% | 0.600 | 0.550 | 75.0% | 11,530 | 1.3 s',
+    );
+    assert.equal(rowOf(text, 'layer mix'), '65.5% | - | - | 75.0% | 11,545 | 1.3 s');
+    assert.equal(
+      rowOf(text, 'parallel side network (after)'),
+      '70.1% | 0.695 | 0.660 | 75.0% | 1,234,567 | 1.3 s',
+    );
   });
 
   it('says what it took', () => {
@@ -82,7 +92,7 @@ describe('renderReport', () => {
       server: { ...REPORT.server, models: models.slice(0, 1) },
     });
     assert.equal(rowOf(control, 'model'), 'smollm2-135m, RANDOM weights (control)');
-    assert.equal(rowOf(control, 'majority class (before)'), '- | - | 0 | -');
+    assert.equal(rowOf(control, 'majority class (before)'), '- | - | - | - | 0 | -');
     assert.equal(rowOf(control, 'linear probe, last layer'), undefined);
     assert.equal(rowOf(control, 'server training'), '0.0 s, 0% of it hidden behind the device');
     assert.equal(rowOf(control, 'examples in front'), '120 tokens, run once');
