@@ -137,6 +137,9 @@ export async function runJob(
   const calibration = await engine.calibrate(first);
   await connection.send({
     type: 'job',
+    id: newJobKey(),
+    resume: false,
+    saveEvery: 100,
     task: { kind: 'classification', classes: plan.labels.length, labels: [...plan.labels] },
     taps: { layers: [...plan.layers], kinds: [...plan.kinds], width: job.width },
     codec: {
@@ -161,6 +164,12 @@ export async function runJob(
     ...outcome,
     bytes: { up: connection.bytesSent.total, down: connection.bytesReceived.total },
   };
+}
+
+/** The name of a new job: 128 random bits in hex, which nobody can guess. */
+export function newJobKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** Computes and sends all rows; batch t travels while batch t+1 is computed. */

@@ -155,7 +155,13 @@ class Job {
       { session: this.session, rows, taps, bits: codec.bits, training: this.training },
       'job accepted',
     );
-    await this.connection.send({ type: 'accept', jobId: 1 });
+    await this.connection.send({
+      type: 'accept',
+      jobId: 1,
+      resumable: false,
+      batches: 0,
+      step: 0,
+    });
     const training = this.thread.run((event) => this.onEvent(event));
     const feeding = this.feed();
     try {

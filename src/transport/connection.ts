@@ -355,7 +355,6 @@ export class Connection {
   }
 
   #keepAlive(): void {
-    if (this.#state === 'new' || this.#state === 'greeted') return;
     const t0 = this.#options.now();
     // A send that fails here has ended the connection, and that is known where it matters.
     this.send({ type: 'clock', phase: 'ping', id: KEEPALIVE_ID, t0, t1: 0, t2: 0 }).catch(() => {});

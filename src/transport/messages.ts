@@ -16,9 +16,9 @@ export type Split = z.infer<typeof schemas.splitSchema>;
 export type HelloMessage = { readonly type: 'hello' } & z.infer<typeof schemas.helloSchema>;
 /** The server's answer: what computes there, and the data bytes it takes at a time. */
 export type WelcomeMessage = { readonly type: 'welcome' } & z.infer<typeof schemas.welcomeSchema>;
-/** What is to be trained, on which taps in which code, how, and how many rows will come. */
+/** What is to be trained, on which taps in which code, how, and how many rows will come; new or continued. */
 export type JobMessage = { readonly type: 'job' } & z.infer<typeof schemas.jobSchema>;
-/** The server takes the job on, under the number that later frames carry. */
+/** The server takes the job on, under the number that later frames carry; what it holds of it already. */
 export type AcceptMessage = { readonly type: 'accept' } & z.infer<typeof schemas.acceptSchema>;
 /** The rows and labels of a batch whose taps have all been sent. */
 export type BatchMessage = { readonly type: 'batch' } & z.infer<typeof schemas.batchSchema>;
@@ -36,8 +36,12 @@ export type DoneMessage = { readonly type: 'done' };
 export type ErrorMessage = { readonly type: 'error' } & z.infer<typeof schemas.errorSchema>;
 /** What the server did and when, in spans as `trace/` records them. */
 export type TraceMessage = { readonly type: 'trace' } & z.infer<typeof schemas.traceSchema>;
-/** The device gives the job up. */
+/** The device gives the job up; a server that keeps jobs keeps this one. */
 export type CancelMessage = { readonly type: 'cancel' } & z.infer<typeof schemas.cancelSchema>;
+/** So much of the job is on the server's disk and would outlive it. */
+export type SavedMessage = { readonly type: 'saved' } & z.infer<typeof schemas.savedSchema>;
+/** The device will not come back for a job: its adapter is written, or it is given up for good. */
+export type ForgetMessage = { readonly type: 'forget' } & z.infer<typeof schemas.forgetSchema>;
 
 /** A tile of one layer of one batch: R rows of C tap kinds of D values, encoded [R,C,D]. */
 export interface TapsMessage {
@@ -108,7 +112,9 @@ export type Message =
   | ErrorMessage
   | ClockMessage
   | TraceMessage
-  | CancelMessage;
+  | CancelMessage
+  | SavedMessage
+  | ForgetMessage;
 
 /** The name of a message's type. */
 export type MessageType = Message['type'];
@@ -132,6 +138,8 @@ export const MESSAGE_TYPES = {
   clock: 15,
   trace: 16,
   cancel: 17,
+  saved: 18,
+  forget: 19,
 } as const satisfies Record<MessageType, number>;
 
 /** Who may send a type. */
@@ -153,6 +161,8 @@ export const MESSAGE_SENDERS: Readonly<Record<MessageType, Role | 'both'>> = {
   clock: 'both',
   trace: 'server',
   cancel: 'device',
+  saved: 'server',
+  forget: 'device',
 };
 
 /** Frames that credit pays for; all others are small and few. */
@@ -168,6 +178,7 @@ export const JOBLESS_TYPES: ReadonlySet<MessageType> = new Set<MessageType>([
   'clock',
   'cancel',
   'error',
+  'forget',
 ]);
 
 const TYPE_BY_NUMBER = new Map<number, MessageType>(

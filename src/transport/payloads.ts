@@ -24,10 +24,16 @@ const CREDIT_BYTES = 4;
 const CLOCK_BYTES = 32;
 const KIB = 1024;
 
+/**
+ * JOB carries the calibration: two f16 a channel, in base64. 80 layers of 8,192 channels in three
+ * kinds are 10.5 MB; the rest is room for 100,000 names of classes.
+ */
+const JOB_LIMIT = 16 * 1024 * KIB;
+
 const JSON_TYPES = {
   hello: { schema: schemas.helloSchema, limit: 64 * KIB },
   welcome: { schema: schemas.welcomeSchema, limit: 64 * KIB },
-  job: { schema: schemas.jobSchema, limit: 4096 * KIB },
+  job: { schema: schemas.jobSchema, limit: JOB_LIMIT },
   accept: { schema: schemas.acceptSchema, limit: 4 * KIB },
   batch: { schema: schemas.batchSchema, limit: 1024 * KIB },
   step: { schema: schemas.stepSchema, limit: 4 * KIB },
@@ -38,6 +44,8 @@ const JSON_TYPES = {
   error: { schema: schemas.errorSchema, limit: 64 * KIB },
   trace: { schema: schemas.traceSchema, limit: 4096 * KIB },
   cancel: { schema: schemas.cancelSchema, limit: 64 * KIB },
+  saved: { schema: schemas.savedSchema, limit: 4 * KIB },
+  forget: { schema: schemas.forgetSchema, limit: 4 * KIB },
 } as const;
 
 type JsonType = keyof typeof JSON_TYPES;

@@ -14,6 +14,7 @@ const positive = z.int().min(1).max(U32_MAX);
 const text = z.string().max(1000);
 const name = z.string().min(1).max(200);
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits');
+const jobKey = z.string().regex(/^[0-9a-f]{32}$/, 'must be 32 lower-case hex digits');
 const json: z.ZodType<Json> = z.json();
 const jsonObject: z.ZodType<JsonObject> = z.record(z.string().max(200), json);
 const bits = z.literal(ACTIVATION_BITS as ActivationBits[]);
@@ -51,6 +52,12 @@ export const welcomeSchema = z.object({
 
 /** JOB: what is to be trained, on what, how. `training` is open: the server judges the rest. */
 export const jobSchema = z.object({
+  /** Chosen at random by the device; whoever knows it may continue the job, or have it forgotten. */
+  id: jobKey,
+  /** Continue what the server keeps under `id`; else begin. */
+  resume: z.boolean(),
+  /** Steps of the server between two checkpoints, where it keeps jobs. */
+  saveEvery: positive,
   task: z
     .object({
       kind: z.literal('classification'),
@@ -89,7 +96,15 @@ export const jobSchema = z.object({
 });
 
 /** ACCEPT: the job is taken on; `jobId` stands in the header of every later frame. */
-export const acceptSchema = z.object({ jobId: positive });
+export const acceptSchema = z.object({
+  jobId: positive,
+  /** Does the server keep the job on its disk? */
+  resumable: z.boolean(),
+  /** Batches it holds already; the number of the first that is to be sent. */
+  batches: count,
+  /** Steps it has made already. */
+  step: count,
+});
 
 /** BATCH: all TAPS of a batch have been sent; here are its rows and labels. */
 export const batchSchema = z
@@ -146,5 +161,11 @@ export const errorSchema = z.object({
 /** TRACE: what the server did and when, spans as trace/ records them; the device checks them. */
 export const traceSchema = z.object({ events: z.array(jsonObject).max(100_000) });
 
-/** CANCEL: the device gives the job up. */
+/** CANCEL: the device gives the job up, for now where the server keeps it. */
 export const cancelSchema = z.object({ reason: text });
+
+/** SAVED: a checkpoint is on the server's disk: so many batches, so many steps. */
+export const savedSchema = z.object({ batches: count, step: count });
+
+/** FORGET: the device will not come back for the job of that id. */
+export const forgetSchema = z.object({ id: jobKey });

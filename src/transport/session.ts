@@ -5,6 +5,7 @@ import { MESSAGE_SENDERS, type MessageType, type Role } from './messages.ts';
 /**
  * new -HELLO-> greeted -WELCOME-> ready -JOB-> offered -ACCEPT-> running -FINISH-> finished
  * -RESULT-> results -DONE-> ready; CANCEL leads from offered and later to cancelled, DONE back.
+ * FORGET may stand between jobs, CLOCK anywhere.
  */
 export type SessionState =
   | 'new'
@@ -20,13 +21,14 @@ const STATES: Record<SessionState, Partial<Record<MessageType, SessionState>>> =
   new: { hello: 'greeted' },
   greeted: { welcome: 'ready' },
   // A CANCEL that crossed the DONE is for a job that is over.
-  ready: { job: 'offered', cancel: 'ready', trace: 'ready' },
+  ready: { job: 'offered', forget: 'ready', cancel: 'ready', trace: 'ready' },
   offered: { accept: 'running', cancel: 'cancelled', trace: 'offered' },
   running: {
     taps: 'running',
     batch: 'running',
     step: 'running',
     epoch: 'running',
+    saved: 'running',
     trace: 'running',
     finish: 'finished',
     cancel: 'cancelled',
@@ -34,6 +36,7 @@ const STATES: Record<SessionState, Partial<Record<MessageType, SessionState>>> =
   finished: {
     step: 'finished',
     epoch: 'finished',
+    saved: 'finished',
     trace: 'finished',
     result: 'results',
     cancel: 'cancelled',
@@ -44,6 +47,7 @@ const STATES: Record<SessionState, Partial<Record<MessageType, SessionState>>> =
     accept: 'cancelled',
     step: 'cancelled',
     epoch: 'cancelled',
+    saved: 'cancelled',
     trace: 'cancelled',
     result: 'cancelled',
     file: 'cancelled',
@@ -65,9 +69,10 @@ export function nextState(state: SessionState, sender: Role, type: MessageType):
       'E_MESSAGE_DIRECTION',
     );
   }
-  if (type === 'error') return state;
+  // A device that loads a large model before its HELLO shows by CLOCK that it lives.
+  if (type === 'error' || type === 'clock') return state;
   const greeted = state !== 'new' && state !== 'greeted';
-  const next = type === 'clock' || type === 'credit' ? greeted && state : STATES[state][type];
+  const next = type === 'credit' ? greeted && state : STATES[state][type];
   if (!next) {
     throw new ProtocolError(
       `message ${type.toUpperCase()}: not allowed in state '${state}'`,

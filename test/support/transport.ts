@@ -31,6 +31,9 @@ export const WELCOME: WelcomeMessage = {
 
 export const JOB: JobMessage = {
   type: 'job',
+  id: 'a0'.repeat(16),
+  resume: false,
+  saveEvery: 100,
   task: { kind: 'classification', classes: 2, labels: ['good', 'bad'] },
   taps: { layers: [2, 4], kinds: ['last', 'mean'], width: 64 },
   codec: { bits: 4, groupSize: 64, mean: btoa('\0'.repeat(512)), scale: btoa('\0'.repeat(512)) },
@@ -90,7 +93,7 @@ export async function toRunning(
   await device.receive();
   await device.send(JOB);
   await server.receive();
-  await server.send({ type: 'accept', jobId: 9 });
+  await server.send({ type: 'accept', jobId: 9, resumable: false, batches: 0, step: 0 });
   await device.receive();
 }
 

@@ -78,6 +78,8 @@ const anyMessage: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ type: fc.constant('result' as const), metrics: jsonObjects }),
   fc.record({ type: fc.constant('trace' as const), events: fc.array(jsonObjects) }),
+  fc.record({ type: fc.constant('saved' as const), batches: u32, step: u32 }),
+  fc.record({ type: fc.constant('forget' as const), id: fc.constantFrom('0f'.repeat(16)) }),
   fc.record({ type: fc.constant('cancel' as const), reason: fc.string({ unit: 'grapheme' }) }),
 );
 
@@ -97,7 +99,7 @@ test('a message comes back from its bytes', () => {
 test('arbitrary payloads parse or fail with a typed error', () => {
   const json = fc.jsonValue().map((value) => new TextEncoder().encode(JSON.stringify(value)));
   fc.assert(
-    fc.property(fc.nat(20), fc.oneof(fc.uint8Array({ maxLength: 90 }), json), (type, payload) => {
+    fc.property(fc.nat(22), fc.oneof(fc.uint8Array({ maxLength: 90 }), json), (type, payload) => {
       try {
         parseMessage(type, payload);
       } catch (error) {
@@ -112,7 +114,7 @@ test('whatever frames a server gets, it ends typed or goes on', () => {
   fc.assert(
     fc.property(
       fc.array(
-        fc.tuple(fc.integer({ min: 1, max: 17 }), fc.uint8Array({ maxLength: 40 }), fc.boolean()),
+        fc.tuple(fc.integer({ min: 1, max: 19 }), fc.uint8Array({ maxLength: 40 }), fc.boolean()),
         {
           maxLength: 5,
         },

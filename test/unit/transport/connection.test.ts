@@ -49,7 +49,7 @@ async function serverInJob(): Promise<{ channel: FakeChannel; server: Connection
   channel.deliver(frameOf(HELLO, 0));
   await server.send(WELCOME);
   channel.deliver(frameOf(JOB, 1));
-  await server.send({ type: 'accept', jobId: 3 });
+  await server.send({ type: 'accept', jobId: 3, resumable: false, batches: 0, step: 0 });
   return { channel, server };
 }
 
@@ -75,7 +75,7 @@ test('a session, start to end, and its bytes', async () => {
   // Another job may follow on the same connection.
   await device.send(JOB);
   assert.equal((await server.receive())?.type, 'job');
-  await server.send({ type: 'accept', jobId: 10 });
+  await server.send({ type: 'accept', jobId: 10, resumable: false, batches: 0, step: 0 });
   assert.equal((await device.receive())?.type, 'accept');
   await device.send(FINISH);
   assert.equal((await server.receive())?.type, 'finish');
@@ -106,7 +106,6 @@ test('what may not be sent is refused here, and the connection lives', async () 
   const { device, server } = connectionPair();
   await assert.rejects(device.send(WELCOME), hasCode('E_MESSAGE_DIRECTION', /WELCOME.*device/));
   await assert.rejects(device.send(TAPS), hasCode('E_MESSAGE_STATE', /TAPS.*'new'/));
-  await assert.rejects(device.ping(), hasCode('E_MESSAGE_STATE'));
   await toRunning(device, server);
   await assert.rejects(device.send(HELLO), hasCode('E_MESSAGE_STATE'));
   await assert.rejects(device.send({ ...TAPS, width: 65 }), hasCode('E_MESSAGE_FORMAT'));
@@ -322,6 +321,14 @@ test('CANCEL overtakes data, drops it on both ends, and DONE ends it', async () 
   assert.equal(device.creditAvailable, 2000);
   await device.send(JOB);
   assert.equal((await server.receive())?.type, 'job');
+});
+
+test('a device that loads its model for long before HELLO is not taken for dead', async () => {
+  const { device, server } = connectionPair({ idleTimeoutMs: 100, pingIntervalMs: 10 });
+  await sleep(250);
+  assert.equal(device.error ?? server.error, undefined);
+  await toRunning(device, server);
+  await device.close();
 });
 
 test('silence ends the connection; signs of life keep it', async () => {

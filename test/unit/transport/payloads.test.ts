@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DEFAULT_MAX_PAYLOAD } from '../../../src/transport/frames.ts';
 import type { Message } from '../../../src/transport/messages.ts';
 import { MESSAGE_TYPES, type MessageType } from '../../../src/transport/messages.ts';
 import { encodePayload, parseMessage, payloadLimit } from '../../../src/transport/payloads.ts';
@@ -17,7 +18,7 @@ const SAMPLES: Message[] = [
   HELLO,
   WELCOME,
   JOB,
-  { type: 'accept', jobId: 1 },
+  { type: 'accept', jobId: 1, resumable: true, batches: 7, step: 5 },
   TAPS,
   BATCH,
   { type: 'credit', bytes: 1 },
@@ -41,6 +42,8 @@ const SAMPLES: Message[] = [
   { type: 'clock', phase: 'pong', id: 2 ** 32 - 1, t0: 1.5, t1: 2, t2: 3 },
   { type: 'trace', events: [{ name: 'step', ph: 'X', ts: 1, dur: 2 }] },
   { type: 'cancel', reason: 'Ctrl-C' },
+  { type: 'saved', batches: 7, step: 5 },
+  { type: 'forget', id: '09af'.repeat(8) },
 ];
 
 test('every type is there, once, and comes back from its bytes', () => {
@@ -94,14 +97,15 @@ test('literal bytes: CREDIT, CLOCK, FILE, BATCH', () => {
 });
 
 test('JSON: unknown keys are dropped, but in training they stay', () => {
-  assert.deepEqual(parseJson('accept', '{"jobId":3,"more":1}'), { type: 'accept', jobId: 3 });
-  assert.deepEqual(parseJson('accept', '{"jobId":3,"type":"done"}'), { type: 'accept', jobId: 3 });
+  const saved = { type: 'saved', batches: 3, step: 2 };
+  assert.deepEqual(parseJson('saved', '{"batches":3,"step":2,"more":1}'), saved);
+  assert.deepEqual(parseJson('saved', '{"batches":3,"step":2,"type":"done"}'), saved);
   const job = parse('job', payloadOf(JOB));
   assert.deepEqual(job.type === 'job' && job.training.extra, [1]);
 });
 
 test('unknown types', () => {
-  for (const number of [0, 18, 255]) {
+  for (const number of [0, 20, 255]) {
     assert.throws(() => parseMessage(number, new Uint8Array(0)), hasCode('E_MESSAGE_TYPE'));
   }
 });
@@ -114,11 +118,11 @@ test('bodies that are not JSON, not UTF-8, not an object, or nested beyond reaso
     '[]',
     '3',
     '"x"',
-    '{"jobId":"3"}',
-    '{"jobId":0}',
-    '{"jobId":1.5}',
+    '{"batches":"3","step":1}',
+    '{"batches":3}',
+    '{"batches":1.5,"step":1}',
   ];
-  for (const body of bodies) assert.throws(() => parseJson('accept', body), BAD, body);
+  for (const body of bodies) assert.throws(() => parseJson('saved', body), BAD, body);
   assert.throws(() => parse('accept', bytes('7b226a6f624964223a317dff')), BAD);
   const deep = `{"metrics":{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`;
   assert.throws(() => parseJson('result', deep), BAD);
@@ -153,10 +157,18 @@ test('wrong fields are named', () => {
   }
 });
 
+test('the calibration of a model of 80 layers and 8,192 channels fits a JOB', () => {
+  const table = Buffer.alloc(2 * 80 * 3 * 8192, 0x3c).toString('base64');
+  const job: Message = { ...JOB, codec: { ...JOB.codec, mean: table, scale: table } };
+  const payload = payloadOf(job);
+  assert.ok(payload.length <= payloadLimit('job', DEFAULT_MAX_PAYLOAD), `${payload.length} bytes`);
+  assert.deepEqual(parse('job', payload), job);
+});
+
 test('HELLO and WELCOME of another version say so before anything else', () => {
-  const other = hasCode('E_PROTOCOL_VERSION', /version 2.*version 1/);
-  assert.throws(() => parseJson('hello', '{"protocol":2,"brave":"new"}'), other);
-  assert.throws(() => parseJson('welcome', '{"protocol":2}'), other);
+  const other = hasCode('E_PROTOCOL_VERSION', /version 1.*version 2/);
+  assert.throws(() => parseJson('hello', '{"protocol":1,"brave":"new"}'), other);
+  assert.throws(() => parseJson('welcome', '{"protocol":1}'), other);
 });
 
 test('TAPS that lie about themselves', () => {
