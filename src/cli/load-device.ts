@@ -5,17 +5,24 @@ import { DeviceThread } from './device-thread.ts';
 import type { ModelFlags } from './flags.ts';
 import { findModel } from './models.ts';
 import { ProgressLine } from './progress.ts';
+import { hubAccess } from './pull-hub-access.ts';
+import { findPulled, parseRepo } from './pull-hub-cache.ts';
 import { pullWithProgress } from './pull-progress.ts';
 
-/** Turns `--model` into a file or folder: a path as it is, a name through the cache, fetched when missing. */
+/** Turns `--model` into a file or folder: a path as it is, a name through the cache, fetched when missing; `org/name[@revision]` as pulled before. */
 export async function resolveModel(
   model: string,
   options: { quiet: boolean; signal?: AbortSignal },
 ): Promise<string> {
   if (findModel(model)) return pullWithProgress(model, options);
   if (existsSync(model)) return model;
+  const place = parseRepo(model);
+  const pulled = place && (await findPulled(hubAccess(process.env), place));
+  if (pulled) return pulled;
   throw new UsageError(
-    `--model: ${model} is neither a file nor a named model (mobillm pull --help lists them)`,
+    place
+      ? `--model: ${model} is no path, and not in the hub's cache; mobillm pull ${model} fetches it`
+      : `--model: ${model} is neither a file nor a named model (mobillm pull --help lists them)`,
     'E_NOT_FOUND',
   );
 }

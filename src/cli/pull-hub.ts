@@ -1,20 +1,19 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join, posix } from 'node:path';
-import { downloadFile } from '@huggingface/hub';
+import { basename, join, posix } from 'node:path';
 import { fileByteSource, fileError } from '../platform/node.ts';
-import { ProtocolError } from '../tensor/errors.ts';
+import { FormatError, ProtocolError, UsageError } from '../tensor/errors.ts';
 import { filesOf, type NamedModel } from './models.ts';
-
-/** A stream that brings nothing for this long is given up, in ms. */
-const STALL_MS = 30_000;
+import { download } from './pull-download.ts';
+import { hubAccess } from './pull-hub-access.ts';
 
 /** What a source is given to fetch with. */
 export interface FetchContext {
   readonly model: NamedModel;
   /** An empty folder, on the file system of the target. */
   readonly temporaryDir: string;
+  /** A folder on the same file system that outlives a pull that failed. */
+  readonly partialDir: string;
   readonly env: NodeJS.ProcessEnv;
   readonly signal?: AbortSignal;
   /** Told the bytes so far and in all. */
@@ -63,43 +62,8 @@ export async function fetchEach(
   return fetched;
 }
 
-/** Whether the environment forbids asking the hub (`HF_HUB_OFFLINE`, as the hub's library reads it). */
-export function hubIsOffline(env: NodeJS.ProcessEnv): boolean {
-  return /^(1|true|yes|on)$/i.test(env.HF_HUB_OFFLINE ?? '');
-}
-
 function refuse(message: string, cause?: unknown): never {
   throw new ProtocolError(message, 'E_PULL', { cause });
-}
-
-/**
- * Aborts when nothing happened for a while: a first, short time until an answer begins, then a
- * longer one from chunk to chunk.
- */
-function watchdog(outer: AbortSignal | undefined) {
-  const controller = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  return {
-    signal: outer ? AbortSignal.any([outer, controller.signal]) : controller.signal,
-    /** Allows `ms` from now on. */
-    allow(ms: number, what: string) {
-      clearTimeout(timer);
-      timer = setTimeout(() => controller.abort(new Error(what)), ms);
-    },
-    stop() {
-      clearTimeout(timer);
-    },
-  };
-}
-
-/** What a failed request says to a person, in a few words. */
-function reasonOf(error: unknown): string {
-  const status = (error as { statusCode?: unknown }).statusCode;
-  if (typeof status === 'number') return `it answered with status ${status}`;
-  const cause = (error as { cause?: { code?: unknown; message?: unknown } }).cause;
-  const detail = cause?.code ?? cause?.message;
-  const message = error instanceof Error ? error.message : String(error);
-  return detail === undefined ? message : `${message} (${String(detail)})`;
 }
 
 /** Writes chunks to a new file while hashing them. */
@@ -131,54 +95,45 @@ async function writeHashed(
   return { path, sha256: hash.digest('hex') };
 }
 
+/** The beginning of a file whose download broke off; a later pull goes on from it. */
+export const INCOMPLETE = /^\..*\.incomplete$/;
+
 /**
  * Fetches a model's file from the hub: the endpoint in `HF_ENDPOINT`, with the token in `HF_TOKEN`.
+ * What came before a failure stays in `partialDir`.
  * @param connectMs how long an answer may take to begin.
- * @throws ProtocolError `E_PULL` when no repository of the model gives it, saying why; UsageError
- * when it cannot be written.
+ * @throws ProtocolError `E_PULL` when no repository of the model gives it, saying why; FormatError
+ * `E_MODEL_HASH` when the last gives another file; UsageError when it cannot be written.
  */
 export async function fetchFromHub(context: FetchContext, connectMs: number): Promise<FetchedFile> {
-  const { model, env } = context;
+  const { model, env, signal } = context;
+  const hub = hubAccess(env);
+  const partial = join(
+    context.partialDir,
+    `.${basename(model.file)}.${model.sha256.slice(0, 12)}.incomplete`,
+  );
   const failures: string[] = [];
   for (const { repo, revision, file } of model.hub) {
-    const watch = watchdog(context.signal);
-    const timedFetch: typeof fetch = async (input, init) => {
-      watch.allow(connectMs, `no answer within ${connectMs / 1000} s`);
-      const response = await fetch(input, { ...init, signal: watch.signal });
-      watch.allow(STALL_MS, `no data for ${STALL_MS / 1000} s`);
-      return response;
-    };
     try {
-      const blob = await downloadFile({
-        repo,
-        revision,
-        path: file,
-        fetch: timedFetch,
-        hubUrl: env.HF_ENDPOINT?.replace(/\/+$/, '') || undefined,
-        accessToken: env.HF_TOKEN || undefined,
-        // One plain stream: resumable chunk stores pay off for files far larger than these.
-        xet: false,
+      await download({
+        url: `${hub.endpoint}/${repo}/resolve/${revision}/${file}`,
+        place: { repo, revision },
+        hub,
+        partial,
+        size: model.size,
+        digest: { kind: 'sha256', hex: model.sha256 },
+        signal,
+        connectMs,
+        impatient: true,
+        onBytes: (done) => context.onBytes(done, model.size),
       });
-      if (blob === null) refuse('it has no such file');
-      if (blob.size !== model.size) {
-        refuse(`its file has ${blob.size} bytes, ${model.size} are expected`);
-      }
-      const body = blob.stream() as ReadableStream<Uint8Array>;
-      const beating = async function* () {
-        for await (const chunk of body) {
-          watch.allow(STALL_MS, `no data for ${STALL_MS / 1000} s`);
-          yield chunk;
-        }
-      };
-      const path = join(context.temporaryDir, `hub-${failures.length}`);
-      return await writeHashed(path, beating(), model.size, context.onBytes);
+      return { path: partial, sha256: model.sha256 };
     } catch (error) {
-      context.signal?.throwIfAborted();
-      if ((error as { code?: unknown }).code === 'E_DISK_FULL') throw error;
-      const reason = watch.signal.aborted ? watch.signal.reason : error;
-      failures.push(`${repo}: ${reasonOf(reason)}`);
-    } finally {
-      watch.stop();
+      signal?.throwIfAborted();
+      // A full or forbidden disk is the same for every repository.
+      if (error instanceof UsageError && error.code !== 'E_NOT_FOUND') throw error;
+      if (error instanceof FormatError && model.hub.length === 1) throw error;
+      failures.push(error instanceof Error ? error.message : String(error));
     }
   }
   return refuse(failures.join('; '));
@@ -191,8 +146,7 @@ export async function fetchFromHub(context: FetchContext, connectMs: number): Pr
  */
 export async function fetchFromHubCache(context: FetchContext): Promise<FetchedFile | undefined> {
   const { model, env } = context;
-  const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
-  const cache = env.HF_HUB_CACHE || join(home, 'hub');
+  const { cache } = hubAccess(env);
   for (const { repo, revision, file } of model.hub) {
     const folder = `models--${repo.replaceAll('/', '--')}`;
     const source = await fileByteSource(join(cache, folder, 'snapshots', revision, file)).catch(

