@@ -24,12 +24,14 @@ export interface SavedAdapter {
 /**
  * Writes an adapter folder whole or not at all: config, weights, model card, and each baseline as an
  * adapter of its own under `baselines/`.
+ * @param texts further files, by name
  * @throws UsageError (E_DISK_FULL, E_NO_ACCESS, E_FILE)
  */
 export async function writeAdapterFolder(
   path: string,
   adapter: SavedAdapter,
   baselines: ReadonlyMap<string, SavedAdapter>,
+  texts: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const write = async (folder: string, { config, weights }: SavedAdapter) => {
     await mkdir(folder, { recursive: true });
@@ -39,6 +41,7 @@ export async function writeAdapterFolder(
   };
   await writeFolderAtomic(path, async (folder) => {
     await write(folder, adapter);
+    for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
     for (const [name, baseline] of baselines)
       await write(join(folder, 'baselines', name), baseline);
   });

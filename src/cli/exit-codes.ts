@@ -29,6 +29,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_FILE: EXIT.usage,
   E_DISK_FULL: EXIT.disk,
   E_TEMPLATE: EXIT.usage,
+  E_CONFIG: EXIT.usage,
   E_FORMAT: EXIT.data,
   E_DATA: EXIT.data,
   E_TRUNCATED: EXIT.model,

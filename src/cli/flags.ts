@@ -1,17 +1,31 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { unescapeTemplate } from '../data/index.ts';
 import { TAP_KINDS, type TapKind } from '../device/index.ts';
 import type { ModelFamily } from '../model/index.ts';
 import { ACTIVATION_BITS, type ActivationBits } from '../quant/index.ts';
 
+/** Parsers of numbers: a configuration file has to hold a number where one of them stands. */
+const NUMBER_PARSERS = new WeakSet<object>();
+
+/** Whether a flag's parser is one that `integer` or `decimal` made. */
+export function isNumberParser(parse: object | undefined): boolean {
+  return parse !== undefined && NUMBER_PARSERS.has(parse);
+}
+
+function numberParser(parse: (text: string) => number): (text: string) => number {
+  NUMBER_PARSERS.add(parse);
+  return parse;
+}
+
 /** A whole number of at least `min`. */
 export function integer(min: number): (text: string) => number {
-  return (text) => {
+  return numberParser((text) => {
     const value = Number(text);
     if (text.trim() === '' || !Number.isSafeInteger(value) || value < min) {
       throw new InvalidArgumentError(`It must be a whole number of at least ${min}.`);
     }
     return value;
-  };
+  });
 }
 
 /** A number in [min, max]; `exclusive` leaves min itself out. */
@@ -20,7 +34,7 @@ export function decimal(
   max = Number.MAX_VALUE,
   exclusive = false,
 ): (text: string) => number {
-  return (text) => {
+  return numberParser((text) => {
     const value = Number(text);
     if (text.trim() === '' || !(value <= max) || !(exclusive ? value > min : value >= min)) {
       throw new InvalidArgumentError(
@@ -28,7 +42,7 @@ export function decimal(
       );
     }
     return value;
-  };
+  });
 }
 
 /** The chosen layers of a model that has so many, ascending; known only once the model is. */
@@ -139,8 +153,8 @@ export function addTapFlags(command: Command): Command {
   return command
     .option(
       '--template <text>',
-      'prompt around a sample: {text}, {text_pair}, {labels}; \\n is a line break; {sep} begins the second text of a model that reads pairs (default: the text and "The topic of this text is" for decoders; for encoders the text alone, or {text}{sep}{text_pair})',
-      (text) => text.replaceAll('\\n', '\n'),
+      'prompt around a sample: {text}, {text_pair}, {labels}; \\n is a line break, \\t a tab, \\\\ a backslash; {sep} begins the second text of a model that reads pairs (default: the text and "The topic of this text is" for decoders; for encoders the text alone, or {text}{sep}{text_pair})',
+      unescapeTemplate,
     )
     .option(
       '--max-seq-length <tokens>',

@@ -9,6 +9,11 @@ import { hubAccess } from './pull-hub-access.ts';
 import { findPulled, parseRepo } from './pull-hub-cache.ts';
 import { pullWithProgress } from './pull-progress.ts';
 
+/** Whether a text is a model's name or `org/name[@revision]`, and no path of something that is there. */
+export function namesModel(text: string): boolean {
+  return findModel(text) !== undefined || (!existsSync(text) && parseRepo(text) !== undefined);
+}
+
 /** Turns `--model` into a file or folder: a path as it is, a name through the cache, fetched when missing; `org/name[@revision]` as pulled before. */
 export async function resolveModel(
   model: string,

@@ -88,11 +88,14 @@ async function listRepo(
 ): Promise<{ commit: string; files: ListedFile[] }> {
   const watch = watchRequest(signal, connectMs);
   const explained: typeof fetch = async (input, init) => {
-    const response = await watch.fetch(input, init);
+    const headers = new Headers(init?.headers);
+    // Here, because the library takes tokens of one form only, and mirrors have others.
+    if (hub.token) headers.set('authorization', `Bearer ${hub.token}`);
+    const response = await watch.fetch(input, { ...init, headers });
     if (!response.ok) throw explainRefusal(response, place, hub);
     return response;
   };
-  const shared = { hubUrl: hub.endpoint, accessToken: hub.token, fetch: explained };
+  const shared = { hubUrl: hub.endpoint, fetch: explained };
   try {
     const { repo, revision } = place;
     const { sha: commit } = await modelInfo({

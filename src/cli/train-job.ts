@@ -17,7 +17,7 @@ import {
   type TapPlan,
   type TimedBatch,
 } from '../device/index.ts';
-import { checkWritable, readText } from '../platform/node.ts';
+import { checkWritable, listFiles, readText } from '../platform/node.ts';
 import type { ActivationBits } from '../quant/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { FormatError, ProtocolError, UsageError } from '../tensor/errors.ts';
@@ -57,12 +57,14 @@ export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags, ColumnF
 
 /**
  * A whole training job from the device's side: data, model, server, adapter, evaluation.
+ * @param config words the flags as a file that runs the job again; given what was chosen for them
  * @returns the report, and the trace as the text of its file
  * @throws typed errors of every part; nothing is written unless all went well
  */
 export async function train(
   flags: TrainFlags,
   signal: AbortSignal,
+  config: (resolved: { template: string; layers: readonly number[] }) => string,
 ): Promise<{ report: TrainReport; trace: string }> {
   const started = performance.now();
   const quiet = flags.json === true;
@@ -70,6 +72,7 @@ export async function train(
   await checkFlags(flags);
   const data = await loadDataset(flags.data, {
     readText,
+    listFiles,
     columns: columnsOf(flags),
     seed: flags.seed,
   });
@@ -116,7 +119,10 @@ export async function train(
     const run: TrainedRun = { model: flags.model, plan, options, info: device.info };
     const { adapter, baselines, report } = await sumUp(run, job, outcome, device, prefixTokens);
     signal.throwIfAborted();
-    await writeAdapterFolder(flags.adapterPath, adapter, baselines);
+    const { layers } = plan;
+    await writeAdapterFolder(flags.adapterPath, adapter, baselines, {
+      'config.yaml': config({ template, layers }),
+    });
     const wall = (performance.now() - started) / 1000;
     return {
       report: { ...report, seconds: { ...report.seconds, wall } },

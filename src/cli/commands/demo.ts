@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
+import { cacheDir } from '../../platform/node.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { type DemoTaskName, demoData, demoTasks } from '../demo-data.ts';
 import { DEFAULT_MODEL } from '../flags.ts';
@@ -34,7 +36,10 @@ export function registerDemo(program: Command): void {
     .option('--json', 'print one JSON object on standard output instead of the table')
     .allowUnknownOption()
     .allowExcessArguments()
-    .addHelpText('after', '\nEvery other flag is passed on to mobillm train.')
+    .addHelpText(
+      'after',
+      '\nEvery other flag is passed on to mobillm train; --resume goes on with a demo that was stopped.',
+    )
     .action(async (flags: DemoFlags, command: Command) => {
       await interruptible('demo stopped', (signal) => runDemo(flags, command.args, signal));
     });
@@ -52,11 +57,18 @@ async function runDemo(
   await pullWithProgress(DEFAULT_MODEL, { quiet, signal });
 
   const main = process.argv[1];
-  const start = (args: readonly string[], stdout: 'inherit' | 'pipe') =>
+  const start = (args: readonly string[], stdin: 'ignore' | 'pipe', stdout: 'inherit' | 'pipe') =>
     spawn(process.execPath, [...process.execArgv, main, ...args], {
-      stdio: ['ignore', stdout, 'inherit'],
+      stdio: [stdin, stdout, 'inherit'],
     });
-  const server = start(['serve', '--port', '0', '--json', '--log-level', 'warn'], 'pipe');
+  const server = start(
+    [
+      ...['serve', '--port', '0', '--json', '--log-level', 'warn', '--until-input-ends'],
+      ...['--state-dir', join(cacheDir(), 'demo-jobs')],
+    ],
+    'pipe',
+    'pipe',
+  );
   const stopServer = () => void server.kill('SIGTERM');
   signal.addEventListener('abort', stopServer, { once: true });
   try {
@@ -76,6 +88,7 @@ async function runDemo(
         ...(quiet ? ['--json'] : []),
         ...passedOn,
       ],
+      'ignore',
       'inherit',
     );
     say(`device: process ${device.pid}`);

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { classScores, confusionCells, loadSplit } from '../../data/index.ts';
-import { checkWritable, readText, writeFileAtomic } from '../../platform/node.ts';
+import { checkWritable, listFiles, readText, writeFileAtomic } from '../../platform/node.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { readAdapterFolder } from '../adapter-folder.ts';
 import { addColumnFlags, type ColumnFlags, columnsOf } from '../column-flags.ts';
+import { addConfigFlag } from '../config-file.ts';
 import { confusionSvg, MOST_PICTURED_CLASSES } from '../confusion-svg.ts';
 import { encodeRows, measureAdapter } from '../evaluate.ts';
 import { integer } from '../flags.ts';
@@ -26,7 +27,7 @@ export function registerEval(program: Command): void {
     .command('eval')
     .description('measure an adapter on labelled rows, on this machine alone')
     .requiredOption('--data <folder>', 'folder with the split as a .jsonl, .csv or .tsv file');
-  addColumnFlags(addAdapterFlags(command))
+  addConfigFlag(addColumnFlags(addAdapterFlags(command)))
     .option('--split <name>', 'which file of the folder', 'test')
     .option('--batch-size <n>', 'samples run together', integer(1), 32)
     .option('--confusion <file>', 'write the confusion matrix there, as an SVG image')
@@ -39,8 +40,8 @@ export function registerEval(program: Command): void {
         if (flags.confusion !== undefined) {
           await checkPicture(flags.confusion, labels.length);
         }
-        const columns = columnsOf(flags);
-        const rows = await loadSplit(flags.data, flags.split, labels, { readText, columns });
+        const reading = { readText, listFiles, columns: columnsOf(flags) };
+        const rows = await loadSplit(flags.data, flags.split, labels, reading);
         const device = await openAdapter(adapter, flags, { quiet, signal });
         const line = new ProgressLine({ silent: quiet });
         try {

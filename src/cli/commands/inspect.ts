@@ -9,8 +9,7 @@ import {
   summarizeSafetensors,
 } from '../file-summary.ts';
 import { interruptible } from '../interrupt.ts';
-import { resolveModel } from '../load-device.ts';
-import { findModel } from '../models.ts';
+import { namesModel, resolveModel } from '../load-device.ts';
 import { formatBytes } from '../progress.ts';
 
 /** Columns of a metadata value before it is cut; a chat template has thousands. */
@@ -26,13 +25,13 @@ export function registerInspect(program: Command): void {
   program
     .command('inspect')
     .description('show what stands in a model file, whether it runs here and what memory it needs')
-    .argument('<file>', 'a .gguf or .safetensors file, or a named model')
+    .argument('<file>', 'a .gguf or .safetensors file, a named model, or org/name as pulled')
     .option('--tensors', 'list every tensor')
     .option('--json', 'print one JSON object on standard output')
     .action(async (model: string, flags: InspectFlags) => {
       await interruptible('inspection stopped', async (signal) => {
         const quiet = flags.json === true;
-        const path = findModel(model) ? await resolveModel(model, { quiet, signal }) : model;
+        const path = namesModel(model) ? await resolveModel(model, { quiet, signal }) : model;
         const source = await fileByteSource(path);
         try {
           const summary = path.toLowerCase().endsWith('.safetensors')

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { parseRows, type Sample } from '../../data/index.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { readAdapterFolder } from '../adapter-folder.ts';
+import { addConfigFlag } from '../config-file.ts';
 import { classifyRows } from '../evaluate.ts';
 import { interruptible } from '../interrupt.ts';
 import { type AdapterFlags, addAdapterFlags, openAdapter } from '../open-adapter.ts';
@@ -15,7 +16,7 @@ interface PredictFlags extends AdapterFlags {
 
 /** `mobillm predict`: classes of texts, on the device alone. */
 export function registerPredict(program: Command): void {
-  addAdapterFlags(program.command('predict'))
+  addConfigFlag(addAdapterFlags(program.command('predict')))
     .description('classify a text, or each line of standard input, on this machine alone')
     .option('--text <text>', 'text to classify; without it, lines of standard input are read')
     .option('--text-pair <text>', 'its second part, where the adapter was trained on pairs')

@@ -2,7 +2,7 @@ import { access, constants, mkdir } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import { fileError } from '../../platform/node.ts';
-import { runSession, SERVER_BACKENDS, type ServerBackend } from '../../server/index.ts';
+import { JobStore, runSession, SERVER_BACKENDS, type ServerBackend } from '../../server/index.ts';
 import { serveWs } from '../../transport/ws-node.ts';
 import { decimal, integer } from '../flags.ts';
 import { VERSION } from '../version.ts';
@@ -14,6 +14,9 @@ interface ServeFlags {
   readonly token?: string;
   readonly cacheLimit: number;
   readonly spillDir?: string;
+  readonly stateDir?: string;
+  readonly stateDays: number;
+  readonly untilInputEnds?: boolean;
   readonly logLevel: string;
   readonly json?: boolean;
 }
@@ -65,6 +68,20 @@ export function registerServe(program: Command): void {
       '--spill-dir <folder>',
       'where activations beyond that go (default: the temporary folder)',
     )
+    .option(
+      '--state-dir <folder>',
+      'keep jobs there, so that train --resume can continue them (default: none is kept)',
+    )
+    .option(
+      '--state-days <days>',
+      'jobs that nobody came back for are removed after that',
+      decimal(0),
+      14,
+    )
+    .addOption(
+      // For who starts it as a child: a pipe ends with its process, however that ends.
+      new Option('--until-input-ends', 'stop when standard input ends').hideHelp(),
+    )
     .addOption(
       new Option('--log-level <level>', 'least severe line of the log')
         .choices(['debug', 'info', 'warn', 'error', 'silent'])
@@ -74,8 +91,8 @@ export function registerServe(program: Command): void {
     .addHelpText(
       'after',
       `
-Runs until Ctrl-C, which is its normal end: exit code 0. Jobs under way are broken off; their
-devices are told. The log goes to standard error, a JSON object a line. What a device sends are
+Runs until Ctrl-C, which is its normal end: exit code 0. Jobs under way are broken off, and saved
+with --state-dir; their devices are told. The log goes to standard error, a JSON object a line. What a device sends are
 hidden states and labels, never text; see "Privacy" in the README for what they give away. Beyond
 this machine, give --token, and put a TLS proxy in front: --server wss://... connects through it.`,
     )
@@ -85,6 +102,10 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       if (!flags.token && !LOOPBACK.test(flags.host)) {
         log.warn({ host: flags.host }, 'whoever reaches this port can train here; give --token');
       }
+      const store = flags.stateDir
+        ? await JobStore.open(flags.stateDir, flags.stateDays)
+        : undefined;
+      const sessions = new Set<Promise<void>>();
       const server = await serveWs(
         {
           host: flags.host,
@@ -92,15 +113,19 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
           token: flags.token,
           onRefused: (error, remote) => log.warn({ code: error.code, remote }, error.message),
         },
-        (connection) =>
-          runSession(connection, {
+        (connection) => {
+          const session = runSession(connection, {
             software: `mobillm ${VERSION}`,
             backend: flags.backend,
             cacheLimit: Math.floor(flags.cacheLimit * MEGABYTE),
             spillDir: flags.spillDir,
             creditWindow: CREDIT_WINDOW,
+            store,
             log,
-          }),
+          });
+          sessions.add(session);
+          return session.finally(() => sessions.delete(session));
+        },
       );
       const { url, port } = server;
       log.info({ url, backend: flags.backend, version: VERSION }, 'listening');
@@ -108,8 +133,11 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       await new Promise<void>((resolve) => {
         process.once('SIGINT', resolve);
         process.once('SIGTERM', resolve);
+        if (flags.untilInputEnds) process.stdin.once('close', resolve).resume();
       });
       log.info('stopping');
       await server.close();
+      // Each saves its job.
+      await Promise.allSettled(sessions);
     });
 }

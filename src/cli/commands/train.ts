@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { writeFileAtomic } from '../../platform/node.ts';
 import { addColumnFlags } from '../column-flags.ts';
+import { addConfigFlag, type ConfigValue, configText } from '../config-file.ts';
 import { addModelFlags, addTapFlags } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { printReport } from '../report.ts';
@@ -28,7 +29,8 @@ export function registerTrain(program: Command): void {
       '--trace <file>',
       "write what device, wire and server did when, in Chrome's trace format",
     )
-    .option('--json', 'print one JSON object on standard output instead of the table')
+    .option('--json', 'print one JSON object on standard output instead of the table');
+  addConfigFlag(command)
     .addHelpText(
       'after',
       `
@@ -39,7 +41,8 @@ in few bits, and the labels: see "Privacy" in the README.`,
     )
     .action(async (flags: TrainFlags) => {
       await interruptible(`no adapter was written to ${flags.adapterPath}`, async (signal) => {
-        const { report, trace } = await train(flags, signal);
+        const config = (resolved: Record<string, ConfigValue>) => configText(command, resolved);
+        const { report, trace } = await train(flags, signal, config);
         printReport(report, flags.json === true);
         if (flags.trace) await writeFileAtomic(flags.trace, trace);
       });
