@@ -6,9 +6,12 @@ import { stratifiedSplit } from './split.ts';
 /** Reads a text file; given from outside, since this folder runs in a browser too. */
 export type ReadText = (path: string) => Promise<string>;
 
+/** Names of the files in a folder; undefined where there is no such folder. Given from outside likewise. */
+export type ListFiles = (folder: string) => Promise<readonly string[] | undefined>;
+
 /** A classification task: its classes and its rows. */
 export interface Dataset {
-  /** The folder it came from. */
+  /** The folder it came from, or the one file. */
   readonly folder: string;
   /** Class names in the order of `labelSet`; a class's index is its place here. */
   readonly labels: readonly string[];
@@ -26,6 +29,8 @@ export interface Dataset {
 /** What `loadDataset` needs to know. */
 export interface DatasetOptions {
   readonly readText: ReadText;
+  /** With it a part may also be a folder of files, `train/*.jsonl`, read in the order of their names. */
+  readonly listFiles?: ListFiles;
   /** Columns, or keys, of text, second text and label; `text`, `text_pair`, `label`. */
   readonly columns?: ColumnNames;
   /** Part of each class of the training file that validates where there is no other; 0.1. */
@@ -54,9 +59,21 @@ function naming(labels: readonly string[]): string {
   return `${labels.slice(0, NAMED).join(', ')}${more}`;
 }
 
-function checkLabels(file: string, rows: readonly (Sample & Row)[], labels: readonly string[]) {
+/** A row and the file it stands in. */
+interface LocatedRow extends Row {
+  readonly file: string;
+}
+
+/** A part of the data: its rows, of one file or of several. */
+interface Part {
+  /** The file or folder, to name it in messages. */
+  readonly path: string;
+  readonly rows: readonly (Sample & LocatedRow)[];
+}
+
+function checkLabels(rows: readonly (Sample & LocatedRow)[], labels: readonly string[]): void {
   const known = new Set(labels);
-  for (const { label, line } of rows) {
+  for (const { label, file, line } of rows) {
     if (known.has(label)) continue;
     const problem = `label "${label}" was not seen in training; known are ${naming(labels)}`;
     failAtLine(
@@ -67,17 +84,12 @@ function checkLabels(file: string, rows: readonly (Sample & Row)[], labels: read
   }
 }
 
-function checkPairs(
-  file: string,
-  rows: readonly Row[],
-  pairs: boolean,
-  columns: ColumnNames = {},
-): void {
+function checkPairs(rows: readonly LocatedRow[], pairs: boolean, columns: ColumnNames = {}): void {
   const odd = rows.find((row) => (row.textPair !== undefined) !== pairs);
   if (odd === undefined) return;
   const problem = pairs ? 'is missing, other rows have one' : 'is there, other rows have none';
   const name = columnNames(columns).textPair;
-  failAtLine(file, odd.line, `"${name}" ${problem}; give it to all rows or to none`);
+  failAtLine(odd.file, odd.line, `"${name}" ${problem}; give it to all rows or to none`);
 }
 
 /** The row without where it stood, which nothing after reading needs. */
@@ -95,27 +107,50 @@ interface DataFile {
   readonly source: string;
 }
 
-/** The one file of a folder that is called `name` with an ending of `DATA_FORMATS`. */
-async function findFile(
-  folder: string,
-  name: string,
-  readText: ReadText,
-): Promise<DataFile | undefined> {
-  const found: DataFile[] = [];
+const ENDING = new RegExp(`\\.(${DATA_FORMATS.join('|')})$`, 'i');
+
+type Reading = Pick<DatasetOptions, 'readText' | 'listFiles' | 'columns'>;
+
+/** The rows of a part: of the one file called `name` with an ending of `DATA_FORMATS`, or the folder. */
+async function findPart(folder: string, name: string, reading: Reading): Promise<Part | undefined> {
+  const { readText, listFiles, columns } = reading;
+  const found: { path: string; files: DataFile[] }[] = [];
   for (const ending of DATA_FORMATS) {
     const path = `${pathIn(folder, name)}.${ending}`;
     try {
-      found.push({ path, source: await readText(path) });
+      found.push({ path, files: [{ path, source: await readText(path) }] });
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
+  }
+  const inside = pathIn(folder, name);
+  const names = await listFiles?.(inside);
+  if (names !== undefined) {
+    const paths = names.filter((one) => ENDING.test(one)).sort();
+    if (paths.length === 0) {
+      const endings = DATA_FORMATS.map((ending) => `.${ending}`).join(', ');
+      throw new FormatError(`data: ${inside}: holds no file that ends in ${endings}`, 'E_DATA');
+    }
+    const files: DataFile[] = [];
+    for (const one of paths) {
+      const path = pathIn(inside, one);
+      files.push({ path, source: await readText(path) });
+    }
+    found.push({ path: inside, files });
   }
   const [first, second] = found;
   if (second !== undefined) {
     const problem = `${first.path} is there as well; remove one of them`;
     throw new FormatError(`data: ${second.path}: ${problem}`, 'E_DATA');
   }
-  return first;
+  return first && partOf(first.path, first.files, columns);
+}
+
+function partOf(path: string, files: readonly DataFile[], columns: ColumnNames = {}): Part {
+  const rows = files.flatMap((file) =>
+    parseSamples(file.source, file.path, columns).map((row) => ({ ...row, file: file.path })),
+  );
+  return { path, rows };
 }
 
 function pathIn(folder: string, name: string): string {
@@ -138,46 +173,48 @@ export async function loadSamples(
   readText: ReadText,
   columns: ColumnNames = {},
 ): Promise<Sample[]> {
-  return samplesOf({ path, source: await readText(path) }, labels, columns);
+  const part = partOf(path, [{ path, source: await readText(path) }], columns);
+  return samplesOf(part, labels, columns);
 }
 
-function samplesOf(file: DataFile, labels: readonly string[], columns: ColumnNames): Sample[] {
-  const rows = parseSamples(file.source, file.path, columns);
-  checkLabels(file.path, rows, labels);
-  checkPairs(file.path, rows, rows[0]?.textPair !== undefined, columns);
+function samplesOf({ rows }: Part, labels: readonly string[], columns: ColumnNames): Sample[] {
+  checkLabels(rows, labels);
+  checkPairs(rows, rows[0]?.textPair !== undefined, columns);
   return rows.map(sampleOf);
 }
 
 /**
- * Labelled rows of a folder's file `name`, every label among `labels`; the file is JSON Lines, csv
- * or tsv, as its ending says.
+ * Labelled rows of a folder's part `name`, every label among `labels`; a file is JSON Lines, csv or
+ * tsv, as its ending says. Where `folder` is itself such a file, its rows.
  * @throws FormatError `E_DATA` with file and line; UsageError `E_NOT_FOUND` when there is no file.
  */
 export async function loadSplit(
   folder: string,
   name: string,
   labels: readonly string[],
-  options: Pick<DatasetOptions, 'readText' | 'columns'>,
+  options: Reading,
 ): Promise<Sample[]> {
-  const file = await findFile(folder, name, options.readText);
-  if (file === undefined) throw new UsageError(notFound(folder, name), 'E_NOT_FOUND');
-  return samplesOf(file, labels, options.columns ?? {});
+  if (ENDING.test(folder)) return loadSamples(folder, labels, options.readText, options.columns);
+  const part = await findPart(folder, name, options);
+  if (part === undefined) throw new UsageError(notFound(folder, name), 'E_NOT_FOUND');
+  return samplesOf(part, labels, options.columns ?? {});
 }
 
 /**
  * Loads a folder with a file `train` and, where they are there, `valid` and `test`, each as
- * `.jsonl`, `.csv` or `.tsv`. Classes are those of `train`.
+ * `.jsonl`, `.csv` or `.tsv`, or with `listFiles` as a folder of such files. Where `folder` is itself
+ * such a file, its rows are for training. Classes are those of `train`.
  * @throws FormatError `E_DATA`, with file and line where one is to blame: no training file, two for
  * one part, an empty file, a malformed row, fewer than two classes, a label that training does not
  * have, a second text on some rows only.
  */
 export async function loadDataset(folder: string, options: DatasetOptions): Promise<Dataset> {
   const { readText, columns = {}, validFraction = 0.1, seed = 0 } = options;
-  const load = async (name: string) => {
-    const file = await findFile(folder, name, readText);
-    return file && { path: file.path, rows: parseSamples(file.source, file.path, columns) };
-  };
-  const train = await load('train');
+  const single = ENDING.test(folder);
+  const load = (name: string) => findPart(folder, name, options);
+  const train = single
+    ? partOf(folder, [{ path: folder, source: await readText(folder) }], columns)
+    : await load('train');
   if (train === undefined) {
     throw new FormatError(
       `${notFound(folder, 'train')}; a data folder holds one of them and, if you like, valid and test likewise`,
@@ -192,12 +229,14 @@ export async function loadDataset(folder: string, options: DatasetOptions): Prom
     );
   }
   const pairs = train.rows[0]?.textPair !== undefined;
-  checkPairs(train.path, train.rows, pairs, columns);
-  const others = { valid: await load('valid'), test: await load('test') };
+  checkPairs(train.rows, pairs, columns);
+  const others: { valid?: Part; test?: Part } = single
+    ? {}
+    : { valid: await load('valid'), test: await load('test') };
   for (const file of [others.valid, others.test]) {
     if (file === undefined) continue;
-    checkLabels(file.path, file.rows, labels);
-    checkPairs(file.path, file.rows, pairs, columns);
+    checkLabels(file.rows, labels);
+    checkPairs(file.rows, pairs, columns);
   }
   const rest = { folder, labels, pairs, test: others.test?.rows.map(sampleOf) };
   const samples = train.rows.map(sampleOf);

@@ -2,6 +2,7 @@ export { type BatchOptions, epochBatches } from './batches.ts';
 export {
   type Dataset,
   type DatasetOptions,
+  type ListFiles,
   labelSet,
   loadDataset,
   loadSamples,
@@ -24,6 +25,7 @@ export { DATA_FORMATS, parseRows, parseSamples } from './parse.ts';
 export type { ColumnNames, Row, Sample } from './row.ts';
 export { chooseShots } from './shots.ts';
 export { type SplitIndices, stratifiedSplit } from './split.ts';
+export { classCounts, type DataSummary, type PartSummary, summarizeData } from './summary.ts';
 export {
   checkTemplate,
   renderSegments,

@@ -1,4 +1,4 @@
-import { renderSegments, type Sample } from '../data/index.ts';
+import type { Sample } from '../data/index.ts';
 import {
   type Backbone,
   type ChannelAffine,
@@ -14,6 +14,7 @@ import { disposeTree, scope, softmax, UsageError } from '../tensor/index.ts';
 import { calibrate, encodePooled } from './calibration.ts';
 import { shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps } from './tap-pooling.ts';
+import { wordSample } from './wording.ts';
 
 /** What came of a batch, whatever form its taps have. */
 export interface TapBatch<Taps> {
@@ -31,12 +32,6 @@ export type PooledBatch = TapBatch<Float32Array>;
 
 /** A batch as it is sent: the codec's bytes of `[B*K, D]` a layer. */
 export type EncodedBatch = TapBatch<Uint8Array>;
-
-/** A worded sample; token types where it is a pair of texts. */
-interface Tokens {
-  readonly ids: number[];
-  readonly tokenTypes?: number[];
-}
 
 /** Probabilities of every class for every sample, `[B][C]`. */
 export type Probabilities = readonly Float32Array[];
@@ -125,7 +120,7 @@ export class DeviceEngine {
     const plan = this.currentPlan();
     let truncated = 0;
     const rows = samples.map((sample) => {
-      const fitted = this.tokenize(sample, plan);
+      const fitted = wordSample(this.tokenizer, sample, plan);
       if (fitted.truncated) truncated++;
       return fitted;
     });
@@ -178,56 +173,6 @@ export class DeviceEngine {
   private currentPlan(): TapPlan {
     if (!this.plan) throw new UsageError('device: usePlan comes before encode and classify');
     return this.plan;
-  }
-
-  /**
-   * Token ids of the worded sample. One that is too long loses the end of its text, never the
-   * template's words behind it, which carry the question.
-   */
-  private tokenize(sample: Sample, plan: TapPlan): Tokens & { truncated: boolean } {
-    const { maxSeqLength } = plan;
-    const { tokenizer } = this;
-    let tokens = this.word(sample, plan);
-    if (tokens.ids.length > 0 && tokens.ids.length <= maxSeqLength) {
-      return { ...tokens, truncated: false };
-    }
-    if (tokens.ids.length === 0) return { ids: [tokenizer.eosTokenId ?? 0], truncated: false };
-    // Drop the excess from text and pair, half each as far as both have it, then check: token
-    // counts of parts do not add up exactly.
-    const encode = (text: string) => tokenizer.encodePlain?.(text) ?? tokenizer.encode(text);
-    const text = encode(sample.text);
-    const pair = encode(sample.textPair ?? '');
-    let excess = tokens.ids.length - maxSeqLength;
-    for (; tokens.ids.length > maxSeqLength; excess++) {
-      const fromPair = Math.min(
-        pair.length,
-        Math.max(Math.floor(excess / 2), excess - text.length),
-      );
-      const fromText = excess - fromPair;
-      if (fromText > text.length) {
-        throw new UsageError(
-          `--max-seq-length: ${maxSeqLength} tokens do not hold the template itself`,
-        );
-      }
-      const keep = (ids: number[], dropped: number) =>
-        tokenizer.decode(ids.slice(0, ids.length - dropped));
-      const textPair = sample.textPair === undefined ? undefined : keep(pair, fromPair);
-      tokens = this.word({ text: keep(text, fromText), textPair }, plan);
-    }
-    return { ...tokens, truncated: true };
-  }
-
-  /** Tokens of the sample in its template; of two texts where the template has a `{sep}`. */
-  private word({ text, textPair }: Omit<Sample, 'label'>, plan: TapPlan): Tokens {
-    const { template, labels } = plan;
-    const [first, second] = renderSegments(template, { text, textPair, labels });
-    if (second === undefined) return { ids: this.tokenizer.encode(first) };
-    const both = this.tokenizer.encodePair?.(first, second);
-    if (both) return both;
-    throw new UsageError(
-      `template: {sep} stands there, but ${this.backbone.config.modelType} reads one text, not a pair`,
-      'E_TEMPLATE',
-    );
   }
 }
 

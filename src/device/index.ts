@@ -26,3 +26,10 @@ export {
 } from './run-job.ts';
 export { shapeOfPlan, type TapPlan } from './tap-plan.ts';
 export { poolTaps, TAP_KINDS, type TapKind } from './tap-pooling.ts';
+export {
+  surveyTokens,
+  type TokenSurvey,
+  type WordedSample,
+  type Wording,
+  wordSample,
+} from './wording.ts';

@@ -138,6 +138,21 @@ export async function readText(path: string): Promise<string> {
 }
 
 /**
+ * Names of the files in a folder, in no order; undefined where there is no such folder.
+ * @throws UsageError `E_NO_ACCESS` or `E_FILE`.
+ */
+export async function listFiles(folder: string): Promise<string[] | undefined> {
+  try {
+    const entries = await readdir(folder, { withFileTypes: true });
+    // A link may lead to a file; reading it will tell.
+    return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
+    throw fileError('read', folder, error);
+  }
+}
+
+/**
  * Fails early where a file or folder could not be written later, after hours of work: something of
  * the other kind is there, or the nearest folder above that exists is none or may not be written.
  * @throws UsageError `E_FILE` or `E_NO_ACCESS`, beginning with `operation`.

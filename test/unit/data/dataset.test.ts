@@ -78,6 +78,55 @@ describe('loadDataset', () => {
     assert.deepEqual(dataset.test, [{ text: 'e', label: 'y' }]);
   });
 
+  /** As `folder`, and the names in each folder of those files. */
+  function folders(files: Record<string, Line[] | string>) {
+    const listFiles = async (path: string) => {
+      const inside = Object.keys(files).filter((file) => `dir/${file}`.startsWith(`${path}/`));
+      return inside.length === 0 ? undefined : inside.map((file) => file.split('/')[1]).reverse();
+    };
+    return { readText: folder(files), listFiles };
+  }
+
+  it('takes a part from a folder of files, in the order of their names', async () => {
+    const files = {
+      'train/b.jsonl': rows('b'),
+      'train/a.csv': 'text,label\nx,a\ny,b\n',
+      'train/notes.md': 'not data',
+      'test/1.tsv': 'text\tlabel\nz\ta\n',
+      'valid.jsonl': rows('b'),
+    };
+    const dataset = await loadDataset('dir', folders(files));
+    assert.deepEqual(
+      dataset.train.map(({ text }) => text),
+      ['x', 'y', 'text 0'],
+    );
+    assert.deepEqual(dataset.test, [{ text: 'z', label: 'a' }]);
+    const test = await loadSplit('dir', 'train', ['a', 'b'], folders(files));
+    assert.equal(test.length, 3);
+    for (const [more, message] of [
+      [{ 'train.csv': 'text,label\n' }, /dir\/train: dir\/train\.csv is there as well/],
+      [{ 'test/1.tsv': 'text\tlabel\nz\tc\n' }, /dir\/test\/1\.tsv:2: label "c" was not/],
+      [{ 'train/c.jsonl': '' }, /dir\/train\/c\.jsonl: has no rows/],
+    ] as const) {
+      const loading = loadDataset('dir', folders({ ...files, ...more }));
+      await assert.rejects(loading, { code: 'E_DATA', message });
+    }
+    await assert.rejects(loadDataset('dir', folders({ 'train/notes.md': '' })), {
+      code: 'E_DATA',
+      message: /dir\/train: holds no file that ends in \.jsonl, \.csv, \.tsv/,
+    });
+  });
+
+  it('takes all training rows from one file', async () => {
+    const readText = folder({ 'rows.csv': 'text,label\na,x\nb,y\nc,x\nd,y\n' });
+    const dataset = await loadDataset('dir/rows.csv', { readText });
+    assert.deepEqual([dataset.train.length, dataset.valid.length], [2, 2]);
+    assert.deepEqual([dataset.test, dataset.validFromTrain], [undefined, true]);
+    const rows = await loadSplit('dir/rows.csv', 'test', ['x', 'y'], { readText });
+    assert.equal(rows.length, 4);
+    await assert.rejects(loadDataset('dir/none.csv', { readText }), { code: 'E_NOT_FOUND' });
+  });
+
   const train = rows('a', 'b');
   const cases: [string, Record<string, Line[] | string>, RegExp][] = [
     [
