@@ -22,7 +22,7 @@ after(() => {
 test('a pull that was killed goes on, and --model finds what it fetched', async () => {
   const gguf = readFileSync(space.model);
   hub.reset({ 'tiny.gguf': gguf, 'README.md': Buffer.from('tiny') });
-  const early = await runCli(['generate', '--model', 'someone/tiny'], { env, stdin: '' });
+  const early = await runCli(['generate', '--model', 'someone/tiny', '-p', 'a'], { env });
   assert.equal(early.code, 2);
   assert.match(early.stderr, /^error \[E_NOT_FOUND\]: .*mobillm pull someone\/tiny fetches it\n$/);
 
@@ -56,9 +56,12 @@ test('a pull that was killed goes on, and --model finds what it fetched', async 
   assert.equal(JSON.parse(inspected.stdout).file, path, inspected.stderr);
   const offline = await runCli(['pull', 'someone/tiny', '--offline'], { env });
   assert.equal(offline.stdout, `${path}\n`);
-  const said = await runCli(['generate', '--model', 'someone/tiny', '--max-tokens', '2', 'a'], {
-    env,
-  });
+  const said = await runCli(
+    ['generate', '--model', 'someone/tiny', '-p', 'a', '--max-tokens', '2'],
+    {
+      env,
+    },
+  );
   assert.equal(said.code, 0, said.stderr);
   assert.equal(hub.requests.length, asked, 'the hub was asked for what is there');
 });
