@@ -25,6 +25,13 @@ export {
 } from './backend.ts';
 export { cpuBackend } from './backends/cpu/index.ts';
 export {
+  GPU_MODES,
+  type GpuBackend,
+  type GpuMode,
+  type GpuOptions,
+  gpuBackend,
+} from './backends/gpu/index.ts';
+export {
   type WasmBackend,
   type WasmOptions,
   type WasmVariant,

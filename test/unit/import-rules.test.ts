@@ -26,6 +26,11 @@ const CASES: Record<string, Case> = {
     refused: ['../../../model/a.ts', 'node:fs/promises'],
     allowed: ['../../backend.ts'],
   },
+  'tensor/backends/gpu/gpu-js.ts': {
+    refused: ['ws', 'node:fs', '../../../model/a.ts'],
+    allowed: ['gpu.js', '../../errors.ts'],
+  },
+  'tensor/backends/gpu/a.ts': { refused: ['gpu.js'], allowed: ['../../backend.ts'] },
   'trace/a.ts': {
     refused: ['../tensor/tensor.ts', '../platform/node.ts', 'node:fs'],
     allowed: ['../tensor/errors.ts', '../platform/clock.ts'],

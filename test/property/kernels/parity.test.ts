@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Backend, Kernels } from '../../../src/tensor/backend.ts';
 import { cpuBackend } from '../../../src/tensor/backends/cpu/index.ts';
+import { gpuBackend } from '../../../src/tensor/backends/gpu/index.ts';
 import { hasRelaxedSimd } from '../../../src/tensor/backends/wasm/features.ts';
 import { wasmBackend } from '../../../src/tensor/backends/wasm/index.ts';
 import { assertClose, type KernelCase, perform } from './case.ts';
@@ -27,9 +28,19 @@ const cases: Record<keyof Kernels, KernelCase> = {
 /** Kernels whose reference takes long get fewer runs. */
 const RUNS: Partial<Record<keyof Kernels, number>> = { attention: 60, attentionGrad: 40 };
 
+/** Runs where each compiles kernels of its own. */
+const GPU_RUNS = 12;
+
 const cpu = cpuBackend();
 const others: Backend[] = [wasmBackend({ variant: 'simd128' })];
 if (hasRelaxedSimd()) others.push(wasmBackend({ variant: 'relaxed' }));
+const gpu = await gpuBackend({ mode: 'webasm' });
+others.push(gpu);
+after(() => gpu.destroy());
+
+/** gpu.js compiles a kernel for every new length, which takes longer than running it. */
+const runsOf = (backend: Backend, name: keyof Kernels) =>
+  backend === gpu ? GPU_RUNS : (RUNS[name] ?? 150);
 
 for (const backend of others) {
   describe(`${backend.description} computes what cpu computes`, () => {
@@ -48,7 +59,7 @@ for (const backend of others) {
               assertClose(got[i], array, call.tolerance);
             });
           }),
-          { numRuns: RUNS[name] ?? 150 },
+          { numRuns: runsOf(backend, name) },
         );
         assert.equal(backend.memory().bytes, before, `${name}: memory not given back`);
       });

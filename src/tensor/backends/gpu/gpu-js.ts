@@ -1,0 +1,145 @@
+import { BackendError } from '../../errors.ts';
+
+// The part of gpu.js that we use, in our own words: the package is optional, and its types name
+// functions of the DOM that Node has not.
+
+/** What a kernel leaves on the device under `pipeline: true`; a plain array on webasm and cpu. */
+export interface Resident {
+  toArray(): Float32Array | Promise<Float32Array>;
+  delete(): void;
+}
+
+/** Something a kernel gives back or takes: numbers here, or numbers on the device. */
+export type KernelValue = Float32Array | Resident;
+
+/** A kernel of gpu.js, callable; compiled at its first call. */
+export interface GpuJsKernel {
+  (...args: readonly unknown[]): KernelValue | Promise<KernelValue>;
+  readonly kernel: {
+    readonly constructor: { readonly mode: string };
+    readonly context: unknown;
+    readonly fallbackReason?: string | null;
+  };
+  destroy(): void;
+}
+
+/** A compiled plan of gpu.js. */
+export interface GpuJsPipeline {
+  (...args: readonly unknown[]): Promise<unknown>;
+  /** Mode of the kernels that ran; null before the first call. */
+  readonly backend: string | null;
+  readonly executorKind: string;
+  readonly fallbackReason: string | null;
+  destroy(): Promise<void>;
+}
+
+/** Settings of one kernel. */
+export interface GpuJsKernelSettings {
+  readonly output: readonly number[];
+  readonly constants: Readonly<Record<string, number>>;
+  // biome-ignore lint/complexity/noBannedTypes: taken for its source text alone
+  readonly functions: readonly Function[];
+  readonly pipeline: boolean;
+  readonly immutable: boolean;
+  readonly precision: 'single';
+  readonly tactic: 'precision';
+  readonly loopMaxIterations: number;
+}
+
+/** An instance of gpu.js in one mode. */
+export interface GpuJs {
+  createKernel(source: string, settings: GpuJsKernelSettings): GpuJsKernel;
+  createPipeline(
+    orchestrate: (...handles: readonly unknown[]) => unknown,
+    settings: { readonly threads: boolean },
+  ): GpuJsPipeline;
+  destroy(): Promise<void>;
+}
+
+/** The package. */
+export interface GpuJsModule {
+  readonly GPU: {
+    new (settings: { mode: string }): GpuJs;
+    readonly isWebGL2Supported: boolean;
+    readonly isWebAssemblySupported: boolean;
+    isWebGPUAvailable(): Promise<boolean>;
+  };
+  /** Numbers that are already flat, and their lengths, innermost first. */
+  input(data: Float32Array, size: readonly number[]): unknown;
+}
+
+/** Where gpu.js runs kernels: a GPU by WebGPU or WebGL 2, WebAssembly, plain JavaScript. */
+export const GPU_MODES = ['webgpu', 'webgl2', 'webasm', 'cpu'] as const;
+
+/** One of `GPU_MODES`. */
+export type GpuMode = (typeof GPU_MODES)[number];
+
+/** @throws BackendError when the optional package is not installed */
+export async function loadGpuJs(): Promise<GpuJsModule> {
+  try {
+    const loaded = (await import('gpu.js')) as unknown as GpuJsModule & { default?: GpuJsModule };
+    return loaded.GPU ? loaded : (loaded.default as GpuJsModule);
+  } catch (error) {
+    throw new BackendError(
+      'gpuBackend: the optional package gpu.js does not load here (npm install gpu.js)',
+      { cause: error },
+    );
+  }
+}
+
+/** Why a mode cannot run here, or undefined when it can. */
+async function missing(module: GpuJsModule, mode: GpuMode): Promise<string | undefined> {
+  switch (mode) {
+    case 'webgpu':
+      return (await module.GPU.isWebGPUAvailable()) ? undefined : 'no WebGPU adapter answers';
+    case 'webgl2':
+      return module.GPU.isWebGL2Supported ? undefined : 'there is no WebGL 2';
+    case 'webasm':
+      return module.GPU.isWebAssemblySupported ? undefined : 'there is no WebAssembly';
+    case 'cpu':
+      return undefined;
+  }
+}
+
+/** The mode to run in, and what was better but is not to be had. */
+export interface ChosenMode {
+  readonly mode: GpuMode;
+  /** Null when the best mode there is, or the one asked for, runs. */
+  readonly fallbackReason: string | null;
+}
+
+/**
+ * The mode asked for, or with `auto` the first of `GPU_MODES` that runs here.
+ * @throws BackendError when the one asked for does not
+ */
+export async function chooseMode(
+  module: GpuJsModule,
+  wanted: 'auto' | GpuMode,
+): Promise<ChosenMode> {
+  if (wanted !== 'auto') {
+    const reason = await missing(module, wanted);
+    if (reason) throw new BackendError(`gpuBackend: ${wanted}: ${reason}`);
+    return { mode: wanted, fallbackReason: null };
+  }
+  const reasons: string[] = [];
+  for (const mode of GPU_MODES) {
+    const reason = await missing(module, mode);
+    const fallbackReason = reasons.length > 0 ? reasons.join('; ') : null;
+    if (!reason) return { mode, fallbackReason };
+    reasons.push(`${mode}: ${reason}`);
+  }
+  throw new BackendError(`gpuBackend: nothing runs here: ${reasons.join('; ')}`);
+}
+
+/** Whether a built kernel runs where it was meant to; the reason if not. */
+export function strayedFrom(mode: GpuMode, kernel: GpuJsKernel): string | undefined {
+  const { context, fallbackReason } = kernel.kernel;
+  const ran = kernel.kernel.constructor.mode;
+  // Every WebGL kernel calls its mode "gpu"; which WebGL it is shows in the context.
+  const isGl2 =
+    ran === 'gpu' &&
+    typeof WebGL2RenderingContext !== 'undefined' &&
+    context instanceof WebGL2RenderingContext;
+  if (ran === mode || (mode === 'webgl2' && isGl2)) return undefined;
+  return `ran on ${ran} instead of ${mode}${fallbackReason ? `: ${fallbackReason}` : ''}`;
+}
