@@ -73,7 +73,13 @@ test('the server tells what it did, a JSON object a line, and nothing of the sec
 test('the adapter folder says what it is and to which model it belongs', () => {
   const files = readdirSync(adapter).sort();
   assert.deepEqual(files, [
-    ...['README.md', 'adapter_config.json', 'adapter_model.safetensors', 'baselines'],
+    ...[
+      'README.md',
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'baselines',
+      'config.yaml',
+    ],
   ]);
   const config = parseAdapterConfig(
     JSON.parse(readFileSync(join(adapter, 'adapter_config.json'), 'utf8')),

@@ -181,7 +181,7 @@ describe('configText', () => {
 
   it('holds no secret and nothing of how the run was watched', () => {
     const watched = ['--token', 'hush', '--json', '--trace', 'trace.json'];
-    const text = configText(parse('server: a\n', ...watched), {});
+    const text = configText(parse('server: a\n', ...watched), { layers: [1] });
     assert.doesNotMatch(text, /hush|json|trace|^config/m);
     assert.match(text, /^server: a$/m);
   });
