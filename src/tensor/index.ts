@@ -30,6 +30,7 @@ export {
   type GpuMode,
   type GpuOptions,
   gpuBackend,
+  hasGpuApi,
 } from './backends/gpu/index.ts';
 export {
   type WasmBackend,

@@ -87,6 +87,12 @@ export async function loadGpuJs(): Promise<GpuJsModule> {
   }
 }
 
+/** Whether there is anything that could reach a GPU; whether one answers is asked of gpu.js. */
+export function hasGpuApi(): boolean {
+  const gpu = typeof navigator !== 'undefined' && 'gpu' in navigator && Boolean(navigator.gpu);
+  return gpu || typeof WebGL2RenderingContext !== 'undefined';
+}
+
 /** Why a mode cannot run here, or undefined when it can. */
 async function missing(module: GpuJsModule, mode: GpuMode): Promise<string | undefined> {
   switch (mode) {

@@ -15,7 +15,7 @@ import { ropeKernels } from './kernels/rope.ts';
 import { checkNumel, GpuRuntime, MAXIMUM_NUMEL, type Operand } from './runtime.ts';
 import { Piece } from './value.ts';
 
-export { GPU_MODES, type GpuMode } from './gpu-js.ts';
+export { GPU_MODES, type GpuMode, hasGpuApi } from './gpu-js.ts';
 
 /** Where gpu.js is to run. */
 export interface GpuOptions {
@@ -80,7 +80,7 @@ function backendOver(runtime: GpuRuntime, fallbackReason: string | null): GpuBac
   };
   return {
     name: 'gpu',
-    description: `gpu (gpu.js ${runtime.mode})`,
+    description: `gpu:${runtime.mode} (gpu.js)`,
     mode: runtime.mode,
     fallbackReason,
     kernels: gpuKernels(runtime),
