@@ -5,6 +5,8 @@ import type {
   Probabilities,
   TapPlan,
   TimedBatch,
+  TokenSurvey,
+  Wording,
 } from '../device/index.ts';
 import type { ChannelAffine, SamplingOptions, WeightPrecision } from '../model/index.ts';
 import { spawnWorker } from '../platform/node.ts';
@@ -88,6 +90,12 @@ export class DeviceThread implements EncodingEngine {
 
   usePlan(plan: TapPlan): Promise<{ prefixTokens: number }> {
     return this.rpc.call('usePlan', plan);
+  }
+
+  /** Counts the tokens that samples come to, without running them. */
+  survey(samples: readonly Sample[], wording: Wording): Promise<TokenSurvey> {
+    const { template, labels, maxSeqLength } = wording;
+    return this.rpc.call('survey', { samples, wording: { template, labels, maxSeqLength } });
   }
 
   calibrate(samples: readonly Sample[]): Promise<ChannelAffine> {

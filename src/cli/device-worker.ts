@@ -1,7 +1,14 @@
 /** Entry of the device's compute thread: owns the backend, the backbone and the adapters. */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Sample } from '../data/index.ts';
-import type { DeviceEngine, EncodedBatch, TapPlan, TimedBatch } from '../device/index.ts';
+import {
+  type DeviceEngine,
+  type EncodedBatch,
+  surveyTokens,
+  type TapPlan,
+  type TimedBatch,
+  type Wording,
+} from '../device/index.ts';
 import { generate, type LoadedAdapter } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
@@ -44,6 +51,9 @@ serveRpc(parentPort(), {
   },
 
   usePlan: (plan: TapPlan) => loaded().usePlan(plan),
+
+  survey: ({ samples, wording }: { samples: readonly Sample[]; wording: Wording }) =>
+    surveyTokens(loaded().tokenizer, samples, wording),
 
   calibrate: (samples: readonly Sample[]) => loaded().calibrate(samples),
 

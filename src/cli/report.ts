@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import type { ClassificationScores } from '../data/index.ts';
 import type { TrainedModelInfo } from './adapter-config.ts';
+import type { DataReport } from './data-report.ts';
 import { percent } from './metrics-text.ts';
 import { formatBytes, formatDuration } from './progress.ts';
 
@@ -9,6 +10,8 @@ export interface TrainReport {
   readonly model: string;
   readonly data: string;
   readonly method: string;
+  /** What was known of the data before training. */
+  readonly dataset: DataReport;
   readonly rows: { train: number; valid: number; test: number };
   /** On the test rows; null where there are none, or the baseline was not trained. */
   readonly accuracy: {

@@ -1,10 +1,7 @@
 import {
   type ClassificationScores,
-  checkTemplate,
-  chooseShots,
   type Dataset,
   epochBatches,
-  loadDataset,
   type Sample,
 } from '../data/index.ts';
 import {
@@ -13,25 +10,22 @@ import {
   type JobProgress,
   type LabelledRow,
   runJob,
-  shotsPrefix,
   type TapPlan,
   type TimedBatch,
 } from '../device/index.ts';
-import { checkWritable, listFiles, readText } from '../platform/node.ts';
-import type { ActivationBits } from '../quant/index.ts';
+import { checkWritable } from '../platform/node.ts';
 import type { TrainingOptions } from '../server/index.ts';
-import { FormatError, ProtocolError, UsageError } from '../tensor/errors.ts';
+import { ProtocolError, UsageError } from '../tensor/errors.ts';
 import { covered, overlap, Tracer } from '../trace/index.ts';
 import type { Connection } from '../transport/index.ts';
 import { connectWs } from '../transport/ws-node.ts';
 import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config.ts';
 import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
-import { type ColumnFlags, columnsOf } from './column-flags.ts';
+import { type DataReport, renderData, reportData } from './data-report.ts';
 import type { DeviceThread } from './device-thread.ts';
 import { encodeRows, majorityAccuracy, measureAdapter } from './evaluate.ts';
-import { defaultTemplate, type ModelFlags, type TapFlags } from './flags.ts';
-import { loadDevice, resolveModel } from './load-device.ts';
-import { familyOfPath } from './model-files.ts';
+import { loadDevice } from './load-device.ts';
+import { type JobFlags, planJob, prepareJob } from './prepare-job.ts';
 import type { TrainReport } from './report.ts';
 import { TrainProgress } from './train-progress.ts';
 import { type TrainingFlags, trainingOptions } from './training-flags.ts';
@@ -44,9 +38,8 @@ const BASELINES = ['probe', 'mix'] as const;
 const HANG_UP_MS = 1_000;
 
 /** The flags of `mobillm train`. */
-export interface TrainFlags extends ModelFlags, TapFlags, TrainingFlags, ColumnFlags {
+export interface TrainFlags extends JobFlags, TrainingFlags {
   readonly server: string;
-  readonly data: string;
   readonly adapterPath: string;
   readonly token?: string;
   readonly baselines: boolean;
@@ -70,21 +63,8 @@ export async function train(
   const quiet = flags.json === true;
   // What can be known to fail is known before anything takes time.
   await checkFlags(flags);
-  const data = await loadDataset(flags.data, {
-    readText,
-    listFiles,
-    columns: columnsOf(flags),
-    seed: flags.seed,
-  });
-  if (flags.template !== undefined) checkTemplate(flags.template, data.pairs);
-  const rows = chooseRows(flags, data);
-  const modelPath = await resolveModel(flags.model, { quiet, signal });
-  const family = await familyOfPath(modelPath);
-  if (family === 'encoder' && flags.prefixShots > 0) {
-    throw new UsageError(`--prefix-shots: ${flags.model} is an encoder and keeps no prefix; use 0`);
-  }
-  const template = flags.template ?? defaultTemplate(family, data.pairs);
-  checkTemplate(template, data.pairs, family === 'encoder');
+  const prepared = await prepareJob(flags, { quiet, signal });
+  const { data, template, modelPath } = prepared;
   const connection = await connectWs(flags.server, { token: flags.token, signal });
   const cancel = () => {
     connection.send({ type: 'cancel', reason: 'interrupted' }).catch(() => {});
@@ -102,17 +82,20 @@ export async function train(
       software: `mobillm ${VERSION}`,
       ...device.info,
     });
-    const plan = planJob(flags, template, data, rows.shots, device);
+    const plan = planJob(flags, prepared, device.info.layers);
     const { prefixTokens } = await device.usePlan(plan);
+    const loaded = device;
+    const dataset = await reportData(data, (samples) => loaded.survey(samples, plan));
+    if (!quiet) process.stderr.write(`${renderData(dataset, plan.maxSeqLength)}\n`);
     const options = trainingOptions(flags, flags.baselines ? BASELINES : [], data.validFromTrain);
     const tracer = new Tracer('device');
     progress = new TrainProgress({
       quiet,
       options,
-      rows: rows.train.length,
+      rows: prepared.train.length,
       server: welcome.backend,
     });
-    const job = { flags, data, plan, rows: rows.train, options, tracer, progress };
+    const job = { flags, data, dataset, plan, rows: prepared.train, options, tracer, progress };
     const outcome = await runRows(connection, device, job);
     await hangUp(connection);
 
@@ -152,47 +135,10 @@ async function hangUp(connection: Connection): Promise<void> {
   clearTimeout(timer);
 }
 
-/** The rows that stand in every prompt, and those to train on: all others. */
-function chooseRows(flags: TrainFlags, data: Dataset): { shots: Sample[]; train: Sample[] } {
-  if (data.valid.length === 0) {
-    throw new FormatError(
-      `data: ${data.folder}: no class has a row to spare for validation; add rows to train, or a file valid`,
-      'E_DATA',
-    );
-  }
-  const shots = chooseShots(data.train, flags.prefixShots, flags.seed);
-  const inPrefix = new Set(shots);
-  const train = data.train.filter((sample) => !inPrefix.has(sample));
-  if (train.length === 0) {
-    throw new UsageError(
-      `--prefix-shots: ${flags.prefixShots} leave none of ${data.train.length} rows to train on; use fewer`,
-    );
-  }
-  return { shots, train };
-}
-
-/** What is tapped and how prompts read. */
-function planJob(
-  flags: TrainFlags,
-  template: string,
-  data: Dataset,
-  shots: readonly Sample[],
-  device: DeviceThread,
-): TapPlan {
-  return {
-    template,
-    labels: data.labels,
-    prefix: shotsPrefix(template, data.labels, shots),
-    maxSeqLength: flags.maxSeqLength,
-    layers: flags.layers(device.info.layers),
-    kinds: flags.taps,
-    bits: Number(flags.activationBits) as ActivationBits,
-  };
-}
-
 interface RowsJob {
   readonly flags: TrainFlags;
   readonly data: Dataset;
+  readonly dataset: DataReport;
   readonly plan: TapPlan;
   readonly rows: readonly Sample[];
   readonly options: TrainingOptions;
@@ -242,7 +188,7 @@ async function runRows(
 /** Evaluates every trained model on the test rows and puts together what is written and printed. */
 async function sumUp(
   run: TrainedRun,
-  { flags, data, rows, tracer }: RowsJob,
+  { flags, data, dataset, rows, tracer }: RowsJob,
   outcome: JobOutcome & { test: TimedBatch[] },
   device: DeviceThread,
   prefixTokens: number,
@@ -293,6 +239,7 @@ async function sumUp(
     model: flags.model,
     data: data.folder,
     method: options.side,
+    dataset,
     rows: { train: rows.length, valid: data.valid.length, test: testLabels.length },
     accuracy: {
       majority: testLabels.length

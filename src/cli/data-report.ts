@@ -1,0 +1,101 @@
+import { type Dataset, type PartSummary, type Sample, summarizeData } from '../data/index.ts';
+import type { TokenSurvey } from '../device/index.ts';
+import { oneLine } from './metrics-text.ts';
+
+/** Classes that are listed one by one before only the smallest and the largest are named. */
+const LISTED_CLASSES = 12;
+
+/** One part of the data: what stands in it, and what the backbone would read of it. */
+export interface PartReport extends Omit<PartSummary, 'classes'>, Omit<TokenSurvey, 'samples'> {}
+
+/** What is known of the data before anything is trained on it. */
+export interface DataReport {
+  /** Rows of every class in each part, in the order of their indices. */
+  readonly classes: readonly {
+    readonly label: string;
+    readonly train: number;
+    readonly valid: number;
+    readonly test: number;
+  }[];
+  readonly train: PartReport;
+  readonly valid: PartReport;
+  readonly test: PartReport | null;
+}
+
+/**
+ * Sums a dataset up.
+ * @param survey counts the tokens of samples as they will be worded.
+ */
+export async function reportData(
+  data: Dataset,
+  survey: (samples: readonly Sample[]) => Promise<TokenSurvey> | TokenSurvey,
+): Promise<DataReport> {
+  const { train, valid, test } = summarizeData(data);
+  const part = async (
+    { classes: _, ...summary }: PartSummary,
+    samples: readonly Sample[],
+  ): Promise<PartReport> => {
+    const { samples: _count, ...tokens } = await survey(samples);
+    return { ...summary, ...tokens };
+  };
+  return {
+    classes: data.labels.map((label, c) => ({
+      label,
+      train: train.classes[c],
+      valid: valid.classes[c],
+      test: test?.classes[c] ?? 0,
+    })),
+    train: await part(train, data.train),
+    valid: await part(valid, data.valid),
+    test: test ? await part(test, data.test ?? []) : null,
+  };
+}
+
+const count = (n: number) => n.toLocaleString('en');
+
+/** Class balance of the training rows in a line. */
+function balance(classes: DataReport['classes']): string {
+  if (classes.length <= LISTED_CLASSES) {
+    return classes.map(({ label, train }) => `${oneLine(label)} ${count(train)}`).join(', ');
+  }
+  const sorted = [...classes].sort((a, b) => a.train - b.train);
+  const [smallest, largest] = [sorted[0], sorted[sorted.length - 1]];
+  const median = sorted[Math.floor(sorted.length / 2)].train;
+  return `${count(smallest.train)} (${oneLine(smallest.label)}) to ${count(largest.train)} (${oneLine(largest.label)}) rows each, median ${count(median)}`;
+}
+
+/**
+ * The report as lines for people.
+ * @param maxSeqLength tokens that a sample may have.
+ */
+export function renderData(report: DataReport, maxSeqLength: number): string {
+  const { classes } = report;
+  const parts = (['train', 'valid', 'test'] as const).flatMap((name) => {
+    const part = report[name];
+    return part === null ? [] : [{ name, part }];
+  });
+  const rows = parts.map(({ name, part }) => `${count(part.rows)} ${name}`).join(', ');
+  const tokens = parts.reduce((n, { part }) => n + part.tokens, 0);
+  const longest = Math.max(...parts.map(({ part }) => part.longest));
+  const cut = parts.filter(({ part }) => part.truncated > 0);
+  const lines = [
+    `${rows} rows, ${count(classes.length)} classes`,
+    `classes of train: ${balance(classes)}`,
+    `tokens: ${count(tokens)}, the longest sample ${longest}; ${
+      cut.length === 0
+        ? 'none is cut'
+        : `cut to --max-seq-length ${maxSeqLength}: ${cut.map(({ name, part }) => `${count(part.truncated)} of ${name}`).join(', ')}`
+    }`,
+  ];
+  for (const { name, part } of parts) {
+    const { duplicates, contradictions, alsoInTrain } = part;
+    const notes: string[] = [];
+    if (duplicates > 0) {
+      const other = contradictions > 0 ? `, ${count(contradictions)} under another label` : '';
+      notes.push(`${count(duplicates)} repeat an earlier row${other}`);
+    }
+    if (alsoInTrain > 0) notes.push(`${count(alsoInTrain)} stand in train, too`);
+    if (notes.length > 0) lines.push(`of ${name}: ${notes.join('; ')}`);
+  }
+  return lines.map((line, i) => `${i === 0 ? 'data: ' : '      '}${line}`).join('\n');
+}
