@@ -22,6 +22,8 @@ export interface CliResult {
 }
 
 export interface CliOptions {
+  /** Another program than the sources on this Node: `[node, script]`. */
+  readonly command?: readonly [string, ...string[]];
   /** Flags of node itself. */
   readonly nodeArgs?: readonly string[];
   /** Beside this process's environment. */
@@ -45,7 +47,8 @@ const running = new Set<ChildProcessWithoutNullStreams>();
 /** Starts `mobillm` with arguments, from its sources, in a process of its own. */
 export function startCli(args: readonly string[], options: CliOptions = {}): CliProcess {
   const { nodeArgs = [], env = {}, stdin, keepStdin } = options;
-  const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], {
+  const [program, ...first] = options.command ?? [process.execPath, ...nodeArgs, MAIN];
+  const child = spawn(program, [...first, ...args], {
     env: { ...process.env, NO_COLOR: '1', NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
   });
   running.add(child);
