@@ -4,6 +4,15 @@
  * @module
  */
 export { ActivationCache, type ActivationCacheOptions } from './activation-cache.ts';
+export { JobStore } from './job-store.ts';
+export {
+  type BackendChoice,
+  type OpenedBackend,
+  openBackend,
+  probeBackend,
+  SERVER_BACKENDS,
+  type ServerBackend,
+} from './server-backend.ts';
 export { runSession, type SessionLog, type SessionOptions } from './session.ts';
 export {
   type ReceivedBatch,
@@ -16,8 +25,7 @@ export {
 export { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
 export {
   type CacheBytes,
-  SERVER_BACKENDS,
-  type ServerBackend,
+  type ThreadBackend,
   type TimedEvent,
   TrainingThread,
 } from './training-thread.ts';

@@ -1,16 +1,15 @@
 import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
+import type { JobProgress, JobStateOptions } from './job-state.ts';
+import type { BackendChoice, OpenedBackend } from './server-backend.ts';
 import type { ReceivedBatch, TrainerEvent, TrainingJob } from './side-trainer.ts';
-
-/** Backends a server can train on. */
-export const SERVER_BACKENDS = ['wasm', 'cpu'] as const;
-
-/** The name of one of `SERVER_BACKENDS`. */
-export type ServerBackend = (typeof SERVER_BACKENDS)[number];
 
 /** What the trainer did, and when, by `monotonicMs` of its thread. */
 export interface TimedEvent {
-  readonly event: Exclude<TrainerEvent, { kind: 'wait' }>;
+  readonly event:
+    | Exclude<TrainerEvent, { kind: 'wait' }>
+    /** So much is on the disk. */
+    | ({ readonly kind: 'saved' } & JobProgress);
   readonly startMs: number;
   readonly endMs: number;
 }
@@ -21,25 +20,42 @@ export interface CacheBytes {
   readonly spilled: number;
 }
 
+/** What the thread opened, without the backend itself, which stays there. */
+export type ThreadBackend = Omit<OpenedBackend, 'backend'>;
+
 /** The training of one job in a thread of its own, so that the server's sockets stay live. */
 export class TrainingThread {
+  /** What really trains, with the reason where that is not what was chosen. */
   readonly backend: string;
+  /** Why something better does not run here; null where nothing is missing. */
+  readonly fallbackReason: string | null;
   private readonly rpc: RpcClient;
 
-  private constructor(rpc: RpcClient, backend: string) {
+  private constructor(rpc: RpcClient, opened: ThreadBackend) {
     this.rpc = rpc;
-    this.backend = backend;
+    this.backend = opened.description;
+    this.fallbackReason = opened.fallbackReason;
   }
 
   /** Starts the thread on a backend. @throws BackendError when the backend does not come up */
-  static async open(backend: ServerBackend): Promise<TrainingThread> {
+  static async open(choice: BackendChoice): Promise<TrainingThread> {
     const rpc = connectRpc(spawnWorker(new URL('./training-worker.ts', import.meta.url)));
-    return new TrainingThread(rpc, await rpc.call<string>('open', backend));
+    try {
+      return new TrainingThread(rpc, await rpc.call<ThreadBackend>('open', choice));
+    } catch (error) {
+      await rpc.terminate();
+      throw error;
+    }
   }
 
-  /** Takes a job on; rows may be received from then on. */
-  start(job: TrainingJob): Promise<void> {
-    return this.rpc.call('start', job);
+  /**
+   * Takes a job on; rows may be received from then on.
+   * @param kept where it is kept; a job that is there already is continued
+   * @returns how far it is
+   * @throws FormatError (E_STATE) where what was kept is damaged
+   */
+  start(options: TrainingJob, kept?: JobStateOptions): Promise<JobProgress> {
+    return this.rpc.call('start', { options, kept });
   }
 
   /** Hands a batch over; resolves once it is in the cache, which is when its credit may return. */
@@ -54,7 +70,11 @@ export class TrainingThread {
     return this.rpc.call('run', undefined, { onEvent });
   }
 
-  /** Gives the job up: `run` then ends at its next event, and what was received is dropped. */
+  /**
+   * Ends the job: `run` then ends at its next event, and what was received is dropped, after it was
+   * saved where the job is kept.
+   * @throws UsageError (E_DISK_FULL, ...) when saving fails; what was saved before stays
+   */
   cancel(): Promise<void> {
     return this.rpc.call('cancel');
   }

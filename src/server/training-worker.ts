@@ -3,18 +3,22 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
-import { type Backend, cpuBackend, setBackend, wasmBackend } from '../tensor/index.ts';
+import { type Backend, setBackend } from '../tensor/index.ts';
+import { type JobProgress, JobState, type JobStateOptions, NO_PROGRESS } from './job-state.ts';
+import { type BackendChoice, openBackend } from './server-backend.ts';
 import {
   type ReceivedBatch,
   SideTrainer,
   type TrainerEvent,
   type TrainingJob,
 } from './side-trainer.ts';
-import type { ServerBackend, TimedEvent } from './training-thread.ts';
+import type { ThreadBackend, TimedEvent } from './training-thread.ts';
 
 /** The job under way. */
 interface Running {
   readonly trainer: SideTrainer;
+  /** Where it is kept, if it is. */
+  readonly state: JobState | undefined;
   /** Ends the wait for rows. */
   wake: (() => void) | undefined;
   cancelled: boolean;
@@ -23,32 +27,46 @@ interface Running {
 let backend: Backend | undefined;
 let job: Running | undefined;
 
-function makeBackend(name: ServerBackend): Backend {
-  return name === 'cpu' ? cpuBackend() : wasmBackend();
-}
-
-function cancel(): void {
+/** Ends the job; one that is kept is saved as it is now. */
+function end(): void {
   if (!job) return;
+  const { trainer, state, wake } = job;
   job.cancelled = true;
-  job.wake?.();
-  job.trainer.close();
   job = undefined;
+  try {
+    state?.save();
+  } finally {
+    state?.close();
+    trainer.close();
+    wake?.();
+  }
 }
 
 serveRpc(parentPort(), {
-  open(name: ServerBackend) {
-    backend = makeBackend(name);
+  async open(choice: BackendChoice): Promise<ThreadBackend> {
+    const { description, fallbackReason, ...opened } = await openBackend(choice);
+    backend = opened.backend;
     setBackend(backend);
-    return backend.description;
+    return { description, fallbackReason };
   },
 
-  start(options: TrainingJob) {
+  start({ options, kept }: { options: TrainingJob; kept?: JobStateOptions }): JobProgress {
     if (!backend) throw new Error('training: open comes before start');
-    cancel();
-    job = { trainer: new SideTrainer(options, backend), wake: undefined, cancelled: false };
+    end();
+    const trainer = new SideTrainer(options, backend);
+    let state: JobState | undefined;
+    try {
+      state = kept && new JobState(kept, trainer);
+    } catch (error) {
+      trainer.close();
+      throw error;
+    }
+    job = { trainer, state, wake: undefined, cancelled: false };
+    return state?.progress ?? NO_PROGRESS;
   },
 
   receive(batch: ReceivedBatch) {
+    job?.state?.receive(batch);
     job?.trainer.receive(batch);
     job?.wake?.();
     return job?.trainer.cacheBytes;
@@ -58,8 +76,10 @@ serveRpc(parentPort(), {
   async run(_: undefined, { emit }) {
     const running = job;
     if (!running) throw new Error('training: start comes before run');
-    const { trainer } = running;
+    const { trainer, state } = running;
     const events = trainer.run();
+    const tell = (event: TimedEvent['event'], startMs: number) =>
+      emit({ event, startMs, endMs: monotonicMs() } satisfies TimedEvent);
     for (;;) {
       const startMs = monotonicMs();
       const next: IteratorResult<TrainerEvent, void> = events.next();
@@ -70,7 +90,10 @@ serveRpc(parentPort(), {
         });
         running.wake = undefined;
       } else {
-        emit({ event: next.value, startMs, endMs: monotonicMs() } satisfies TimedEvent);
+        tell(next.value, startMs);
+        const savingMs = monotonicMs();
+        const saved = state?.onEvent(next.value, savingMs - startMs);
+        if (saved) tell({ kind: 'saved', ...saved }, savingMs);
         await turn();
       }
       if (running.cancelled) break;
@@ -79,7 +102,7 @@ serveRpc(parentPort(), {
     return { cache: trainer.cacheBytes, backendPeakBytes: backend?.memory().peakBytes ?? 0 };
   },
 
-  cancel,
+  cancel: end,
 
-  close: cancel,
+  close: end,
 });

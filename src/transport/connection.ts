@@ -38,6 +38,9 @@ export interface ByteCount {
 
 const MAX_ERROR_TEXT = 2000;
 
+/** How long a channel that takes nothing any more may take to say why, in ms. */
+const LOST_GRACE_MS = 500;
+
 /**
  * One end of a session. Every fault, of the other end, the network or a timeout, ends it with one
  * ProtocolError, which all pending and later calls reject with.
@@ -70,6 +73,7 @@ export class Connection {
   /** Sends of an older generation were dropped by a CANCEL. */
   #generation = 0;
   #end: { error: ProtocolError | undefined } | undefined;
+  #lost: ReturnType<typeof setTimeout> | undefined;
   #resolveClosed: (error: ProtocolError | undefined) => void = () => {};
 
   constructor(channel: Channel, options: ConnectionOptions) {
@@ -151,7 +155,7 @@ export class Connection {
     const cost = DATA_TYPES.has(type) ? FRAME_HEADER_BYTES + length : 0;
     const urgent = type === 'credit' || type === 'clock' || type === 'error';
     if (urgent || (this.#sending === 0 && !this.#full && this.#sendCredit.tryTake(cost))) {
-      this.#write(message, parts);
+      await this.#hand(message, parts);
       return;
     }
     const generation = this.#generation;
@@ -165,7 +169,7 @@ export class Connection {
         this.#sendCredit.grant(cost);
         throw overtaken();
       }
-      this.#write(message, parts);
+      await this.#hand(message, parts);
     });
     this.#sending++;
     this.#tail = turn.catch(() => {}).then(() => this.#sending--);
@@ -228,6 +232,15 @@ export class Connection {
     );
   }
 
+  /** Writes a frame; where the channel is gone, rejects with what its close says. */
+  async #hand(message: Message, parts: readonly Uint8Array[]): Promise<void> {
+    try {
+      this.#write(message, parts);
+    } catch (error) {
+      throw (await this.closed) ?? error;
+    }
+  }
+
   /** Hands one frame over; nothing between the sequence number and the channel may wait. */
   #write(message: Message, parts: readonly Uint8Array[]): void {
     this.#checkOpen();
@@ -246,7 +259,7 @@ export class Connection {
       });
       // A send may meet a close that is still on its way here; where that is in order, so is this.
       if (mayCloseIn(this.#state, this.#peer)) this.#finish(undefined, CLOSE_NORMAL, '');
-      else this.#finish(error, CLOSE_FAULT, error.code);
+      else this.#lost ??= setTimeout(() => this.#finish(error, CLOSE_FAULT, ''), LOST_GRACE_MS);
       throw error;
     }
     this.#sendSequence = (this.#sendSequence + 1) >>> 0;
@@ -337,8 +350,7 @@ export class Connection {
   #grant(consumed: number): void {
     const bytes = this.#receiveCredit.consumed(consumed);
     if (bytes > 0 && !this.#end) {
-      const message = { type: 'credit', bytes } as const;
-      this.#write(message, encodePayload(message));
+      this.#answer({ type: 'credit', bytes });
     }
   }
 
@@ -350,8 +362,15 @@ export class Connection {
     // Who asks without reading the answers gets none.
     if (this.#full) return;
     const now = this.#options.now();
-    const pong = { ...message, phase: 'pong', t1: now, t2: now } as const;
-    this.#write(pong, encodePayload(pong));
+    this.#answer({ ...message, phase: 'pong', t1: now, t2: now });
+  }
+
+  #answer(message: Message): void {
+    try {
+      this.#write(message, encodePayload(message));
+    } catch {
+      // The channel is gone; its close is on its way, or has been seen.
+    }
   }
 
   #keepAlive(): void {
@@ -400,6 +419,7 @@ export class Connection {
   #finish(error: ProtocolError | undefined, code: number, reason: string): void {
     if (this.#end) return;
     this.#end = { error };
+    clearTimeout(this.#lost);
     this.#heartbeat.stop();
     this.#channel.close(code, reason);
     const gone =

@@ -2,7 +2,13 @@ import { access, constants, mkdir } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import { fileError } from '../../platform/node.ts';
-import { JobStore, runSession, SERVER_BACKENDS, type ServerBackend } from '../../server/index.ts';
+import {
+  JobStore,
+  probeBackend,
+  runSession,
+  SERVER_BACKENDS,
+  type ServerBackend,
+} from '../../server/index.ts';
 import { serveWs } from '../../transport/ws-node.ts';
 import { decimal, integer } from '../flags.ts';
 import { VERSION } from '../version.ts';
@@ -11,6 +17,7 @@ interface ServeFlags {
   readonly host: string;
   readonly port: number;
   readonly backend: ServerBackend;
+  readonly requireBackend?: boolean;
   readonly token?: string;
   readonly cacheLimit: number;
   readonly spillDir?: string;
@@ -53,9 +60,16 @@ export function registerServe(program: Command): void {
     .option('--host <address>', 'address to listen on; 0.0.0.0 for all', '127.0.0.1')
     .option('--port <port>', 'port to listen on; 0 for any free one', port, 8765)
     .addOption(
-      new Option('--backend <name>', 'what trains; cpu is the slow reference')
+      new Option(
+        '--backend <name>',
+        'what trains; auto: a GPU where one answers, else wasm; cpu is the slow reference',
+      )
         .choices([...SERVER_BACKENDS])
-        .default('wasm'),
+        .default('auto'),
+    )
+    .option(
+      '--require-backend',
+      'fail where that (for auto and gpu: a GPU) does not run, instead of falling back',
     )
     .option('--token <secret>', 'refuse devices that do not present it', process.env.MOBILLM_TOKEN)
     .option(
@@ -102,6 +116,13 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       if (!flags.token && !LOOPBACK.test(flags.host)) {
         log.warn({ host: flags.host }, 'whoever reaches this port can train here; give --token');
       }
+      const backend = { name: flags.backend, required: flags.requireBackend };
+      const probed = await probeBackend(backend);
+      if (probed.fallbackReason) {
+        // That there is no GPU is worth a warning only to who asked for one.
+        const level = flags.backend === 'auto' ? 'info' : 'warn';
+        log[level]({ backend: probed.description }, probed.fallbackReason);
+      }
       const store = flags.stateDir
         ? await JobStore.open(flags.stateDir, flags.stateDays)
         : undefined;
@@ -116,7 +137,7 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
         (connection) => {
           const session = runSession(connection, {
             software: `mobillm ${VERSION}`,
-            backend: flags.backend,
+            backend,
             cacheLimit: Math.floor(flags.cacheLimit * MEGABYTE),
             spillDir: flags.spillDir,
             creditWindow: CREDIT_WINDOW,
@@ -128,7 +149,7 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
         },
       );
       const { url, port } = server;
-      log.info({ url, backend: flags.backend, version: VERSION }, 'listening');
+      log.info({ url, backend: probed.description, version: VERSION }, 'listening');
       if (flags.json) process.stdout.write(`${JSON.stringify({ url, port })}\n`);
       await new Promise<void>((resolve) => {
         process.once('SIGINT', resolve);

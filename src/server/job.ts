@@ -1,0 +1,322 @@
+import { z } from 'zod';
+import { monotonicMs } from '../platform/clock.ts';
+import { ProtocolError } from '../tensor/index.ts';
+import { Tracer } from '../trace/index.ts';
+import {
+  type Connection,
+  decodeHalves,
+  type HelloMessage,
+  type JobMessage,
+  type JsonObject,
+  sendFile,
+} from '../transport/index.ts';
+import { BatchAssembly } from './batch-assembly.ts';
+import type { JobStateOptions } from './job-state.ts';
+import { unknownJob } from './job-store.ts';
+import type { SessionOptions } from './session.ts';
+import type { ReceivedBatch, TrainedModel, TrainingJob } from './side-trainer.ts';
+import { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
+import type { TimedEvent, TrainingThread } from './training-thread.ts';
+
+/** Trace events in one message. */
+const TRACE_EVENTS_PER_MESSAGE = 5_000;
+
+/** Whose job it is. */
+export interface JobOwner {
+  readonly session: string;
+  readonly model: HelloMessage['model'];
+}
+
+/** One job of a session. */
+export class Job {
+  private readonly connection: Connection;
+  private readonly thread: TrainingThread;
+  private readonly message: JobMessage;
+  private readonly options: SessionOptions;
+  private readonly who: JobOwner;
+  private readonly training: TrainingOptions;
+  private readonly tracer = new Tracer('server');
+  private readonly trained: TrainedModel[] = [];
+  private batchesReceived = 0;
+  private firstEpochSteps = 0;
+  private busyMs = 0;
+  private readonly busyMsOf = new Map<string, number>();
+  private cancelled = false;
+  /** It can come to nothing, however often it is continued. */
+  private hopeless = false;
+  private readonly givenUp: Promise<undefined>;
+  private fail: (error: Error) => void = () => {};
+  /** Rejects when a step fails the job. */
+  private readonly diverged = new Promise<never>((_, reject) => {
+    this.fail = reject;
+  });
+
+  constructor(
+    connection: Connection,
+    thread: TrainingThread,
+    message: JobMessage,
+    options: SessionOptions,
+    who: JobOwner,
+  ) {
+    this.connection = connection;
+    this.thread = thread;
+    this.message = message;
+    this.options = options;
+    this.who = who;
+    this.training = parseTraining(message.training);
+    this.givenUp = this.waitForEnd();
+    // A fault before the job runs is reported by what runs into it.
+    this.givenUp.catch(() => {});
+    if (message.rows.train < 1 || message.rows.valid < 1) {
+      throw new ProtocolError(
+        `job: ${message.rows.train} training and ${message.rows.valid} validation rows; both take at least one`,
+        'E_JOB',
+      );
+    }
+  }
+
+  /** Runs the job to its end, or as far as the device stays; keeps it where the server keeps jobs. */
+  async run(): Promise<void> {
+    const { connection, message, options } = this;
+    const { id, resume } = message;
+    const { store } = options;
+    if (!store) {
+      if (resume) throw unknownJob(id);
+      return this.train(undefined);
+    }
+    const lease = await store.take(this.who.model, message, () =>
+      connection.fail('E_JOB', `job ${id}: it goes on over another connection`),
+    );
+    try {
+      await this.train({ folder: lease.folder, saveEvery: message.saveEvery });
+    } finally {
+      await lease.release();
+      if (this.hopeless) await store.forget(id);
+    }
+  }
+
+  private async train(kept: JobStateOptions | undefined): Promise<void> {
+    const { rows, id, resume } = this.message;
+    const { log } = this.options;
+    const { session } = this.who;
+    const before = await this.thread.start(this.trainingJob(), kept);
+    const { batches, step } = before;
+    for (const [model, ms] of Object.entries(before.busyMs)) this.busyMsOf.set(model, ms);
+    this.busyMs = Object.values(before.busyMs).reduce((sum, ms) => sum + ms, 0);
+    const { batchSize } = this.training;
+    this.batchesReceived = Math.ceil(before.rows.train / batchSize);
+    this.firstEpochSteps = Math.min(step, Math.ceil(rows.train / batchSize));
+    const assembly = new BatchAssembly(this.message, batchSize, before);
+    const { taps, codec } = this.message;
+    log.info(
+      {
+        ...{ session, rows, taps, bits: codec.bits, training: this.training },
+        ...(kept ? { job: id, batches, step } : {}),
+      },
+      resume ? 'job resumed' : 'job accepted',
+    );
+    const resumable = kept !== undefined;
+    await this.connection.send({ type: 'accept', jobId: 1, resumable, batches, step });
+    const training = this.thread.run((event) => this.onEvent(event));
+    const feeding = this.feed(assembly);
+    try {
+      // Whatever fails or ends first ends the job: a fault in training does not wait for the
+      // device's rows, and nobody trains for a device that is gone.
+      const trained = await Promise.race([
+        Promise.all([training, feeding]).then(([end]) => end),
+        this.diverged,
+        this.givenUp,
+      ]);
+      if (trained) {
+        await this.report(trained);
+        return;
+      }
+      log.info({ session, kept: resumable }, this.cancelled ? 'job cancelled' : 'job abandoned');
+    } finally {
+      training.catch(() => {});
+      feeding.catch(() => {});
+      // Saves the job where it is kept, and frees the cache; a thread that has died cannot, and its
+      // death is what failed the job.
+      await this.thread.cancel().catch((error: Error) => {
+        if (kept) log.warn({ session, job: id }, `not saved: ${error.message}`);
+      });
+    }
+    await feeding;
+    // A device that cancels often leaves without waiting for this.
+    await this.connection.send({ type: 'done' }).catch(() => {});
+  }
+
+  private trainingJob(): TrainingJob {
+    const { taps, task, codec, rows } = this.message;
+    const { cacheLimit, spillDir } = this.options;
+    const channels = taps.layers.length * taps.kinds.length * taps.width;
+    return {
+      shape: {
+        layers: taps.layers.length,
+        width: taps.width,
+        kinds: taps.kinds.length,
+        classes: task.classes,
+      },
+      codec: {
+        bits: codec.bits,
+        calibration: {
+          mean: decodeHalves(codec.mean, channels),
+          scale: decodeHalves(codec.scale, channels),
+        },
+      },
+      rows,
+      options: this.training,
+      cacheLimit,
+      spillDir,
+    };
+  }
+
+  /** Resolves when the device takes the job back, or leaves before its end without a fault. */
+  private async waitForEnd(): Promise<undefined> {
+    const { connection } = this;
+    const cancel = new Promise<undefined>((resolve) => {
+      connection.onCancel = () => {
+        this.cancelled = true;
+        resolve(undefined);
+      };
+    });
+    const error = await Promise.race([cancel, connection.closed]);
+    if (error) throw error;
+  }
+
+  /** Takes rows until FINISH. */
+  private async feed(assembly: BatchAssembly): Promise<void> {
+    for (;;) {
+      const message = await this.connection.receive();
+      switch (message?.type) {
+        case 'taps':
+          assembly.takeTile(message);
+          break;
+        case 'batch':
+          await this.cache(message.batch, assembly.takeBatch(message));
+          break;
+        case 'finish':
+          // A CANCEL behind it has already dropped rows before it.
+          if (!this.cancelled) assembly.checkComplete(message.rows);
+          return;
+        case 'cancel':
+          return;
+        default:
+          throw new ProtocolError(
+            `job: the device ${message ? `sent ${message.type}` : 'left'} in the middle`,
+            'E_CLOSED',
+          );
+      }
+    }
+  }
+
+  private async cache(number: number, batch: ReceivedBatch): Promise<void> {
+    if (batch.split === 'train') this.batchesReceived++;
+    const startMs = monotonicMs();
+    await this.thread.receive(batch);
+    const name = `cache ${batch.split} ${number}`;
+    const bytes = batch.taps.reduce((sum, layer) => sum + layer.length, 0);
+    this.tracer.span(name, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
+  }
+
+  /** Passes on what the trainer did: small messages, sent as the line takes them. */
+  private onEvent({ event, startMs, endMs }: TimedEvent): void {
+    const ms = endMs - startMs;
+    if (event.kind === 'saved') {
+      const { batches, step } = event;
+      this.tracer.span('save', 'transfer', 'disk', startMs, endMs);
+      this.options.log.info({ session: this.who.session, batches, step }, 'job saved');
+      this.post({ type: 'saved', batches, step });
+      return;
+    }
+    this.busyMs += ms;
+    const model = event.kind === 'trained' ? event.trained.name : event.model;
+    this.busyMsOf.set(model, (this.busyMsOf.get(model) ?? 0) + ms);
+    this.tracer.span(`${model} ${event.kind}`, 'step', 'training', startMs, endMs);
+    if (event.kind === 'trained') {
+      this.trained.push(event.trained);
+      return;
+    }
+    // Baselines are trained for the table alone; progress follows the job's own side network.
+    if (model !== this.training.side) return;
+    if (event.kind === 'step') {
+      if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
+        this.hopeless = true;
+        this.fail(
+          new ProtocolError(
+            `training diverged: step ${event.step} has loss ${event.loss} and gradient norm ${event.gradNorm}; use a lower --learning-rate`,
+            'E_DIVERGED',
+          ),
+        );
+        return;
+      }
+      if (event.epoch === 1) this.firstEpochSteps++;
+      this.post({
+        type: 'step',
+        step: event.step,
+        epoch: event.epoch,
+        batch: event.step - 1,
+        loss: event.loss,
+        gradNorm: event.gradNorm,
+        ms,
+        queueDepth: Math.max(0, this.batchesReceived - this.firstEpochSteps),
+      });
+    } else {
+      this.post({
+        type: 'epoch',
+        epoch: event.epoch,
+        trainLoss: event.trainLoss,
+        validLoss: event.validLoss,
+        validAccuracy: event.validAccuracy,
+      });
+    }
+  }
+
+  private post(message: Parameters<Connection['send']>[0]): void {
+    // A line that broke is reported by the loop that reads from it.
+    this.connection.send(message).catch(() => {});
+  }
+
+  private async report(end: {
+    cache: { memory: number; spilled: number };
+    backendPeakBytes: number;
+  }): Promise<void> {
+    // A baseline that diverged has nothing to compare with; the table goes without it.
+    const trained = this.trained.filter(({ validLoss }) => Number.isFinite(validLoss));
+    const models = trained.map(({ weights, ...rest }) => ({
+      ...rest,
+      seconds: (this.busyMsOf.get(rest.name) ?? 0) / 1000,
+      bytes: weights.length,
+    }));
+    const metrics = {
+      backend: this.thread.backend,
+      busySeconds: this.busyMs / 1000,
+      cache: { ...end.cache },
+      backendPeakBytes: end.backendPeakBytes,
+      models,
+    } satisfies JsonObject;
+    this.options.log.info({ session: this.who.session, ...metrics }, 'job trained');
+    await this.connection.send({ type: 'result', metrics });
+    for (const { name, weights } of trained) {
+      await sendFile(this.connection, `${name}.safetensors`, weights);
+    }
+    const { spans } = this.tracer.record();
+    for (let start = 0; start < spans.length; start += TRACE_EVENTS_PER_MESSAGE) {
+      const events = spans.slice(
+        start,
+        start + TRACE_EVENTS_PER_MESSAGE,
+      ) as unknown as JsonObject[];
+      await this.connection.send({ type: 'trace', events });
+    }
+    await this.connection.send({ type: 'done' });
+  }
+}
+
+function parseTraining(training: JobMessage['training']): TrainingOptions {
+  const parsed = trainingOptionsSchema.safeParse(training);
+  if (parsed.success) return parsed.data;
+  throw new ProtocolError(
+    `job: training: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`,
+    'E_JOB',
+  );
+}
