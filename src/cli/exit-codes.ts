@@ -42,6 +42,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_GGUF_LIMIT: EXIT.model,
   E_SAFETENSORS: EXIT.model,
   E_TOKENIZER: EXIT.model,
+  E_CHAT_TEMPLATE: EXIT.model,
   E_MODEL: EXIT.model,
   E_MODEL_ARCHITECTURE: EXIT.model,
   E_ADAPTER: EXIT.model,

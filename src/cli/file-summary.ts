@@ -1,9 +1,9 @@
 import {
   type GgufFile,
   type GgufValue,
-  llamaConfigFromGguf,
-  llamaWeightBytes,
+  modelOfGguf,
   type SafetensorsFile,
+  type StoredModel,
   tokenizerFromGguf,
   type WeightPrecision,
 } from '../model/index.ts';
@@ -90,6 +90,22 @@ function orReason<T>(reasons: { code: string; message: string }[], attempt: () =
   }
 }
 
+/** Bytes of the loaded weights under each `--weights`; null, and a reason, where there is no model. */
+function weightBytesOf(
+  reasons: { code: string; message: string }[],
+  attempt: () => StoredModel,
+): FileSummary['weightBytes'] {
+  const model = orReason(reasons, attempt);
+  return (
+    model &&
+    orReason(reasons, () => ({
+      int8: model.weightBytes('int8'),
+      int4: model.weightBytes('int4'),
+      f32: model.weightBytes('f32'),
+    }))
+  );
+}
+
 /** Sums up a GGUF file from its header: no tensor is read. */
 export function summarizeGguf(file: GgufFile): FileSummary {
   const tensors = [...file.tensors.values()].map(({ name, type, shape, byteLength }) => ({
@@ -99,14 +115,7 @@ export function summarizeGguf(file: GgufFile): FileSummary {
     bytes: byteLength,
   }));
   const reasons: { code: string; message: string }[] = [];
-  const config = orReason(reasons, () => llamaConfigFromGguf(file));
-  const weightBytes =
-    config &&
-    orReason(reasons, () => ({
-      int8: llamaWeightBytes(file, config, 'int8'),
-      int4: llamaWeightBytes(file, config, 'int4'),
-      f32: llamaWeightBytes(file, config, 'f32'),
-    }));
+  const weightBytes = weightBytesOf(reasons, () => modelOfGguf(file));
   orReason(reasons, () => tokenizerFromGguf(file.metadata));
   const architecture = file.metadata.get('general.architecture');
   return {

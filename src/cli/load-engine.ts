@@ -1,30 +1,49 @@
+import { createHash } from 'node:crypto';
 import { DeviceEngine } from '../device/index.ts';
-import { type BackboneConfig, randomWeightSource } from '../model/index.ts';
+import { type BackboneConfig, type ModelDialogue, randomWeightSource } from '../model/index.ts';
 import { sha256File } from '../platform/node.ts';
 import { cpuBackend, setBackend, wasmBackend } from '../tensor/index.ts';
 import type { LoadModelOptions } from './device-thread.ts';
 import { openModelPath } from './model-files.ts';
 
+/** What came of loading a model: the engine, and what its files say beside the weights. */
+export interface LoadedEngine {
+  readonly engine: DeviceEngine;
+  readonly config: BackboneConfig;
+  readonly dialogue: ModelDialogue;
+  readonly fingerprint: string;
+}
+
 /** A model file or folder as a device engine in this thread, on a backend of its own. */
 export async function loadEngine(
   options: LoadModelOptions,
   onProgress?: (share: number) => void,
-): Promise<{ engine: DeviceEngine; config: BackboneConfig; fingerprint: string }> {
+): Promise<LoadedEngine> {
   const backend = options.backend === 'cpu' ? cpuBackend() : wasmBackend();
   setBackend(backend);
-  const { model, weightsPath, close } = await openModelPath(options.path);
+  const { model, weightsPaths, close } = await openModelPath(options.path);
   try {
     const { randomSeed } = options;
     const weights =
       randomSeed === undefined
-        ? model.weights(await sha256File(weightsPath))
+        ? model.weights(await fingerprintOf(weightsPaths))
         : randomWeightSource(randomSeed);
     const backbone = await model.load(weights, options.weights, backend, (done, total) =>
       onProgress?.(done / total),
     );
     const engine = new DeviceEngine(backbone, model.tokenizer);
-    return { engine, config: model.config, fingerprint: weights.fingerprint };
+    const { config, dialogue } = model;
+    return { engine, config, dialogue, fingerprint: weights.fingerprint };
   } finally {
     await close();
   }
+}
+
+/** SHA-256 (hex) of a file; of several, that of their hashes one after the other, as text. */
+async function fingerprintOf(paths: readonly string[]): Promise<string> {
+  const hashes: string[] = [];
+  for (const path of paths) hashes.push(await sha256File(path));
+  return hashes.length === 1
+    ? hashes[0]
+    : createHash('sha256').update(hashes.join('')).digest('hex');
 }

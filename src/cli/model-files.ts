@@ -1,32 +1,57 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  familyOfFolder,
-  HF_FILES,
+  configOfFolder,
+  type FolderReader,
   type ModelFamily,
+  modelOfGguf,
   type OpenedModel,
   openFolderModel,
+  openGguf,
   openGgufModel,
   openHfFolder,
-  readJson,
+  readFolderConfig,
 } from '../model/index.ts';
 import type { ByteSource } from '../platform/byte-source.ts';
 import { fileByteSource, fileError } from '../platform/node.ts';
+import { MobillmError } from '../tensor/errors.ts';
 
 /** A model whose files are open. */
 export interface ModelFiles {
   readonly model: OpenedModel;
-  /** The file whose SHA-256 tells its weights from all others. */
-  readonly weightsPath: string;
+  /** The files whose SHA-256 tells its weights from all others. */
+  readonly weightsPaths: readonly string[];
   /** Closes the files; the model's weights cannot be read afterwards. */
   close(): Promise<void>;
 }
 
-async function isFolder(path: string): Promise<boolean> {
+/** Whether a path is a folder. @throws UsageError when there is nothing, or no access */
+export async function isFolder(path: string): Promise<boolean> {
   const stats = await stat(path).catch((error) => {
     throw fileError('open', path, error);
   });
   return stats.isDirectory();
+}
+
+/** A folder on disk, and what closes the files that were opened in it. */
+export function diskFolder(path: string): FolderReader & { close(): Promise<void> } {
+  const opened: ByteSource[] = [];
+  return {
+    name: path,
+    async open(file) {
+      try {
+        const source = await fileByteSource(join(path, file));
+        opened.push(source);
+        return source;
+      } catch (error) {
+        if (error instanceof MobillmError && error.code === 'E_NOT_FOUND') return undefined;
+        throw error;
+      }
+    },
+    async close() {
+      for (const source of opened) await source.close();
+    },
+  };
 }
 
 /**
@@ -34,46 +59,68 @@ async function isFolder(path: string): Promise<boolean> {
  * @throws UsageError for files that are missing; FormatError for what is no model this build runs
  */
 export async function openModelPath(path: string): Promise<ModelFiles> {
-  const opened: ByteSource[] = [];
-  const open = async (file: string) => {
-    const source = await fileByteSource(file);
-    opened.push(source);
-    return source;
-  };
-  const close = async () => {
-    for (const source of opened) await source.close();
-  };
-  try {
-    if (!(await isFolder(path))) {
-      return { model: await openGgufModel(await open(path)), weightsPath: path, close };
+  if (!(await isFolder(path))) {
+    const source = await fileByteSource(path);
+    try {
+      const close = () => source.close();
+      return { model: await openGgufModel(source), weightsPaths: [path], close };
+    } catch (error) {
+      await source.close();
+      throw error;
     }
+  }
+  const reader = diskFolder(path);
+  try {
     // First of all, so that a folder of another architecture is refused for that.
-    await familyOfPath(path);
-    const weightsPath = join(path, HF_FILES.weights);
-    const folder = await openHfFolder({
-      config: await open(join(path, HF_FILES.config)),
-      tokenizer: await open(join(path, HF_FILES.tokenizer)),
-      weights: await open(weightsPath),
-    });
-    return { model: await openFolderModel(folder), weightsPath, close };
+    configOfFolder(await readFolderConfig(reader));
+    const folder = await openHfFolder(reader);
+    return {
+      model: await openFolderModel(folder),
+      weightsPaths: folder.weightFiles.map((file) => join(path, file)),
+      close: reader.close,
+    };
   } catch (error) {
-    await close();
+    await reader.close();
     throw error;
   }
 }
 
+/** What of a model decides how flags are read. */
+export interface ModelFacts {
+  readonly family: ModelFamily;
+  /** Most tokens of a sequence. */
+  readonly contextLength: number;
+}
+
 /**
- * What kind of model a path holds, without opening its weights: flags' defaults depend on it.
- * @throws as `openModelPath` does over config.json
+ * What kind of model a path holds, without reading its weights.
+ * @throws as `openModelPath`, over configurations alone
  */
-export async function familyOfPath(path: string): Promise<ModelFamily> {
-  // All architectures that are read from GGUF are decoders.
-  if (!(await isFolder(path))) return 'decoder';
-  const source = await fileByteSource(join(path, HF_FILES.config));
+export async function factsOfPath(path: string): Promise<ModelFacts> {
+  const facts = ({ family, config }: Pick<OpenedModel, 'family' | 'config'>): ModelFacts => ({
+    family,
+    contextLength: config.maxPositionEmbeddings,
+  });
+  if (await isFolder(path)) {
+    const reader = diskFolder(path);
+    try {
+      return facts(configOfFolder(await readFolderConfig(reader)));
+    } finally {
+      await reader.close();
+    }
+  }
+  const source = await fileByteSource(path);
   try {
-    const { name, json } = await readJson(source, 'E_MODEL');
-    return familyOfFolder(json, name);
+    return facts(modelOfGguf(await openGguf(source)));
   } finally {
     await source.close();
   }
+}
+
+/**
+ * What kind of model a path holds: flags' defaults depend on it.
+ * @throws as `factsOfPath`
+ */
+export async function familyOfPath(path: string): Promise<ModelFamily> {
+  return (await factsOfPath(path)).family;
 }

@@ -1,28 +1,21 @@
-import { gatherQuantizedRows, kernelVariant } from '../quant/index.ts';
 import {
   add,
   attention,
-  type Backend,
   gatherRows,
   gelu,
   layerNorm,
-  noGrad,
   reshape,
   ShapeError,
   scope,
-  Tensor,
+  type Tensor,
   tensor,
   UsageError,
 } from '../tensor/index.ts';
-import type {
-  Backbone,
-  BackboneConfig,
-  KvCache,
-  LayerTap,
-  PackedBatch,
-  WeightPrecision,
-} from './backbone.ts';
+import type { BackboneConfig, KvCache, LayerTap, PackedBatch } from './backbone.ts';
+import { embedding } from './nn/embedding.ts';
+import { FrozenModel } from './nn/frozen-model.ts';
 import { type LinearWeight, linear, linears } from './nn/linear.ts';
+import { longestWithin, positionsOf, segmentsOf } from './nn/packed-batch.ts';
 
 /** BERT (Devlin et al. 2018): learned positions, token types, a layer norm after each block, GELU. */
 export interface BertConfig extends BackboneConfig {
@@ -69,54 +62,12 @@ export interface BertParams {
  * A frozen BERT on one backend: an encoder, whose tokens see their whole sequence. It has no head
  * for words, so it generates nothing, and no cache.
  */
-export class Bert implements Backbone {
+export class Bert extends FrozenModel<BertConfig, BertParams, Tensor> {
   readonly family = 'encoder';
-  readonly config: BertConfig;
-  readonly backend: Backend;
-  readonly precision: WeightPrecision;
-  private readonly params: BertParams;
 
-  constructor(
-    config: BertConfig,
-    params: BertParams,
-    precision: WeightPrecision,
-    backend: Backend,
-  ) {
-    this.config = config;
-    this.params = params;
-    this.precision = precision;
-    this.backend = backend;
-  }
-
-  get weightBytes(): number {
-    return this.weights().reduce(
-      (bytes, w) => bytes + (w instanceof Tensor ? w.numel * 4 : w.byteLength),
-      0,
-    );
-  }
-
-  get kernels(): string {
-    return this.precision === 'f32'
-      ? `matmul f32 (${this.backend.description})`
-      : `${kernelVariant(this.backend)} [${this.precision}]`;
-  }
-
-  forward(batch: PackedBatch, tap?: LayerTap): Tensor {
+  override forward(batch: PackedBatch, tap?: LayerTap): Tensor {
     if (batch.past) throw this.noDecoder('a past');
-    return noGrad(() =>
-      scope(() => {
-        const segments = this.segments(batch);
-        let hidden = scope(() => this.embed(batch));
-        tap?.(0, hidden);
-        for (let i = 0; i < this.config.numHiddenLayers; i++) {
-          const before = hidden;
-          hidden = scope(() => this.layer(this.params.layers[i], before, segments));
-          before.dispose();
-          tap?.(i + 1, hidden);
-        }
-        return hidden;
-      }),
-    );
+    return super.forward(batch, tap);
   }
 
   /** @throws UsageError always: an encoder has no output head */
@@ -129,48 +80,30 @@ export class Bert implements Backbone {
     throw this.noDecoder('a cache');
   }
 
-  /** Frees the weights; using the model afterwards is a DisposedError. */
-  dispose(): void {
-    for (const weight of this.weights()) weight.dispose();
-  }
-
-  private weights(): LinearWeight[] {
-    const { layers, ...embedding } = this.params;
-    return [embedding, ...layers].flatMap((part) => Object.values(part));
-  }
-
-  private noDecoder(what: string): UsageError {
-    return new UsageError(
-      `${this.config.modelType}: an encoder has no ${what.replace(/^a /, '')}: it reads whole texts and generates none`,
-    );
+  /** First row and length of every sequence, i32 `[S, 2]`. */
+  protected layout({ lengths }: PackedBatch): Tensor {
+    longestWithin(this.config.maxPositionEmbeddings, lengths);
+    return segmentsOf(lengths, this.backend);
   }
 
   /** Words, positions and token types, added and normed: `[T, D]`. */
-  private embed({ ids, lengths, tokenTypes }: PackedBatch): Tensor {
-    const { embedTokens: table, embedPositions, embedTokenTypes } = this.params;
+  protected embed({ ids, lengths, tokenTypes }: PackedBatch): Tensor {
+    const { embedTokens, embedPositions, embedTokenTypes } = this.params;
     const { backend } = this;
     if (tokenTypes && tokenTypes.length !== ids.length) {
       throw new ShapeError(`bert: ${tokenTypes.length} token types for ${ids.length} tokens`);
     }
-    const index = (values: Int32Array) => tensor(values, [values.length], { backend });
-    const positions = Int32Array.from(
-      lengths.flatMap((length) => Array.from({ length }, (_, t) => t)),
-    );
-    const words =
-      table instanceof Tensor
-        ? gatherRows(table, index(ids))
-        : gatherQuantizedRows(table, index(ids));
-    const types = gatherRows(embedTokenTypes, index(tokenTypes ?? new Int32Array(ids.length)));
-    const sum = add(add(words, types), gatherRows(embedPositions, index(positions)));
+    const kinds = tensor(tokenTypes ?? new Int32Array(ids.length), [ids.length], { backend });
+    const words = embedding(embedTokens, ids, backend);
+    const types = gatherRows(embedTokenTypes, kinds);
+    const places = gatherRows(embedPositions, positionsOf(lengths, 0, backend));
+    const sum = add(add(words, types), places);
     return this.norm(sum, this.params.embeddingNorm, this.params.embeddingNormBias);
   }
 
-  private norm(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
-    return layerNorm(x, weight, bias, this.config.layerNormEps);
-  }
-
   /** Attention block, then MLP block; each is added to its input `[T, D]`, and the sum normed. */
-  private layer(p: BertLayerParams, x: Tensor, segments: Tensor): Tensor {
+  protected layer(index: number, x: Tensor, segments: Tensor): Tensor {
+    const p = this.params.layers[index];
     const attended = scope(() => {
       const heads = this.attend(p, x, segments);
       const sum = linear(heads, p.oProj, { bias: p.oProjBias, residual: x });
@@ -193,21 +126,13 @@ export class Bert implements Backbone {
     return reshape(attention(q, k, v, { segments, causal: false }), x.shape);
   }
 
-  /** First row and length of every sequence, i32 `[S, 2]`. */
-  private segments({ lengths }: PackedBatch): Tensor {
-    const { maxPositionEmbeddings } = this.config;
-    const longest = Math.max(0, ...lengths);
-    if (longest > maxPositionEmbeddings) {
-      throw new UsageError(
-        `a sequence of ${longest} tokens exceeds the model's context of ${maxPositionEmbeddings}; lower --max-seq-length`,
-      );
-    }
-    const bounds = new Int32Array(2 * lengths.length);
-    let start = 0;
-    lengths.forEach((length, s) => {
-      bounds.set([start, length], 2 * s);
-      start += length;
-    });
-    return tensor(bounds, [lengths.length, 2], { backend: this.backend });
+  private norm(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
+    return layerNorm(x, weight, bias, this.config.layerNormEps);
+  }
+
+  private noDecoder(what: string): UsageError {
+    return new UsageError(
+      `${this.config.modelType}: an encoder has no ${what.replace(/^a /, '')}: it reads whole texts and generates none`,
+    );
   }
 }

@@ -1,11 +1,64 @@
 export * from './backbone.ts';
 export { layerMix, linearProbe, type MixParams } from './baselines/mix.ts';
 export { Bert, type BertConfig, type BertLayerParams, type BertParams } from './bert.ts';
+export { type ChatMessage, type ChatTemplate, chatTemplate } from './chat-template.ts';
 export { type GenerateOptions, generate, type SamplingOptions, sampleToken } from './generate.ts';
+export { Gpt2, type Gpt2Config, type Gpt2LayerParams, type Gpt2Params } from './gpt2.ts';
 export { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
-export { bertConfigFromJson, bertTensorNames, loadBert } from './load-bert.ts';
-export { llamaConfigFromGguf, llamaWeightBytes, loadLlama } from './load-llama.ts';
+export { bertConfigFromJson, bertTensorNames, bertWeights, loadBert } from './load-bert.ts';
+export {
+  gpt2ConfigFromGguf,
+  gpt2ConfigFromJson,
+  gpt2GgufName,
+  gpt2TensorNames,
+  gpt2Weights,
+  isGpt2Transposed,
+  loadGpt2,
+} from './load-gpt2.ts';
+export {
+  llamaConfigFromGguf,
+  llamaConfigFromJson,
+  llamaGgufName,
+  llamaTensorNames,
+  llamaWeights,
+  loadLlama,
+} from './load-llama.ts';
+export { loadOpt, optConfigFromJson, optTensorNames, optWeights } from './load-opt.ts';
+export {
+  loadQwen2,
+  qwen2ConfigFromGguf,
+  qwen2ConfigFromJson,
+  qwen2Weights,
+} from './load-qwen2.ts';
+export {
+  loadQwen3,
+  qwen3ConfigFromGguf,
+  qwen3ConfigFromJson,
+  qwen3Weights,
+} from './load-qwen3.ts';
+export { ACTIVATION_NAMES, type ActivationName } from './nn/activation.ts';
+export { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
+export { FrozenModel } from './nn/frozen-model.ts';
 export type { LinearWeight } from './nn/linear.ts';
+export {
+  type Llama3RopeScaling,
+  rotaryFrequencies,
+  scaleLlama3,
+} from './nn/rotary.ts';
+export {
+  folderTokenizer,
+  type ModelDialogue,
+  type OpenedModel,
+  openFolderModel,
+  openGgufModel,
+} from './open-model.ts';
+export {
+  OPT_POSITION_OFFSET,
+  Opt,
+  type OptConfig,
+  type OptLayerParams,
+  type OptParams,
+} from './opt.ts';
 export {
   type AdamWOptions,
   type AdamWState,
@@ -15,7 +68,15 @@ export {
   warmupCosine,
 } from './optim.ts';
 export { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
-export { familyOfFolder, type OpenedModel, openFolderModel, openGgufModel } from './registry.ts';
+export { Qwen2, type Qwen2LayerParams } from './qwen2.ts';
+export { Qwen3, type Qwen3LayerParams } from './qwen3.ts';
+export {
+  architectures,
+  configOfFolder,
+  modelOfFolder,
+  modelOfGguf,
+  type StoredModel,
+} from './registry.ts';
 export {
   ADAPTER_FORMAT_VERSION,
   type AdapterConfig,
@@ -52,8 +113,17 @@ export {
   type Tokenizer,
   tokenizerFromGguf,
 } from './tokenizer.ts';
-export { tokenizerFromJson } from './tokenizer-json.ts';
-export { type LoadProgress, WeightLoader } from './weight-loader.ts';
+export { type NamedTokens, tokenizerFromJson } from './tokenizer-json.ts';
+export {
+  type Loaded,
+  type LoadProgress,
+  loadPlan,
+  type MatrixSpec,
+  type PlainSpec,
+  plannedBytes,
+  plannedWeights,
+  type WeightPlan,
+} from './weight-plan.ts';
 export {
   dequantizableTypes,
   dequantize,
@@ -61,12 +131,14 @@ export {
   isDequantizable,
 } from './weights/dequantize.ts';
 export { type GgufFile, type GgufTensor, type GgufValue, openGguf } from './weights/gguf.ts';
-export { ggufWeightSource } from './weights/gguf-source.ts';
+export { type GgufLayout, ggufWeightSource } from './weights/gguf-source.ts';
 export {
+  type FolderReader,
   HF_FILES,
   type HfFolder,
   type JsonFile,
   openHfFolder,
+  readFolderConfig,
   readJson,
 } from './weights/hf-folder.ts';
 export { randomWeightSource } from './weights/random-source.ts';
@@ -79,5 +151,5 @@ export {
   type SafetensorsType,
   safetensorsTypes,
 } from './weights/safetensors.ts';
-export { safetensorsWeightSource } from './weights/safetensors-source.ts';
+export { type CheckpointLayout, safetensorsWeightSource } from './weights/safetensors-source.ts';
 export type { StoredMatrix, WeightSource } from './weights/weight-source.ts';

@@ -1,40 +1,17 @@
-import { gatherQuantizedRows, kernelVariant } from '../quant/index.ts';
-import {
-  attention,
-  type Backend,
-  disposeTree,
-  gatherRows,
-  keep,
-  noGrad,
-  reshape,
-  rmsNorm,
-  rope,
-  scope,
-  siluMul,
-  Tensor,
-  tensor,
-  UsageError,
-} from '../tensor/index.ts';
-import type {
-  Backbone,
-  BackboneConfig,
-  KvCache,
-  LayerTap,
-  PackedBatch,
-  WeightPrecision,
-} from './backbone.ts';
-import { appendToCache, newKvCache } from './nn/kv-cache.ts';
+import { type Backend, reshape, rmsNorm, scope, siluMul, type Tensor } from '../tensor/index.ts';
+import type { PackedBatch, WeightPrecision } from './backbone.ts';
+import { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
+import { embedding } from './nn/embedding.ts';
 import { type LinearWeight, linear, linears } from './nn/linear.ts';
-import { type RotaryTable, rotaryTable } from './nn/rotary.ts';
+import { type Llama3RopeScaling, Rotary, rotaryFrequencies, scaleLlama3 } from './nn/rotary.ts';
 
 /** Llama (Touvron et al. 2023): RMS norms, rotary positions, grouped-query attention, SwiGLU. */
-export interface LlamaConfig extends BackboneConfig {
+export interface LlamaConfig extends DecoderConfig {
   readonly intermediateSize: number;
-  readonly numAttentionHeads: number;
-  readonly numKeyValueHeads: number;
-  readonly headDim: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
+  /** Left out for plain frequencies; `factors`: a divisor of each lies among the weights. */
+  readonly ropeScaling?: Llama3RopeScaling | { readonly type: 'factors' };
   readonly tieWordEmbeddings: boolean;
 }
 
@@ -52,184 +29,93 @@ export interface LlamaLayerParams {
 }
 
 /** A Llama's weights, each matrix in f32 or packed. */
-export interface LlamaParams {
+export interface LlamaParams<Layer extends LlamaLayerParams = LlamaLayerParams> {
   /** `[V, D]`. */
   readonly embedTokens: LinearWeight;
-  readonly layers: readonly LlamaLayerParams[];
+  readonly layers: readonly Layer[];
   readonly norm: Tensor;
-  /** `[V, D]`; the same object as `embedTokens` when tied. */
-  readonly lmHead: LinearWeight;
+  /** `[V, D]`; left out when tied to `embedTokens`. */
+  readonly lmHead?: LinearWeight;
+  /** `[headDim/2]`, what frequencies are divided by; only where `ropeScaling` says so. */
+  readonly ropeFactors?: Tensor;
 }
 
-/** What a forward pass needs to know of a batch, computed once for all layers. */
-interface BatchLayout {
-  readonly positions: Tensor;
-  readonly segments: Tensor;
-  readonly past: KvCache | undefined;
-  readonly extendPast: boolean;
+/** A layer's queries `[T, H, headDim]`, keys and values `[T, kvHeads, headDim]`, not yet turned. */
+export interface Heads {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
 }
 
 /** A frozen Llama on one backend. */
-export class Llama implements Backbone {
-  readonly family = 'decoder';
-  readonly config: LlamaConfig;
-  readonly backend: Backend;
-  readonly precision: WeightPrecision;
-  private readonly params: LlamaParams;
-  private rotary: RotaryTable;
+export class Llama<Layer extends LlamaLayerParams = LlamaLayerParams> extends Decoder<
+  LlamaConfig,
+  LlamaParams<Layer>
+> {
+  private readonly rotary: Rotary;
 
   constructor(
     config: LlamaConfig,
-    params: LlamaParams,
+    params: LlamaParams<Layer>,
     precision: WeightPrecision,
     backend: Backend,
   ) {
-    this.config = config;
-    this.params = params;
-    this.precision = precision;
-    this.backend = backend;
-    const { maxPositionEmbeddings, headDim, ropeTheta } = config;
-    this.rotary = keep(
-      rotaryTable(Math.min(512, maxPositionEmbeddings), headDim, ropeTheta, backend),
-    );
+    super(config, params, precision, backend);
+    this.rotary = new Rotary(frequencies(config, params), config.maxPositionEmbeddings, backend);
   }
 
-  get weightBytes(): number {
-    const { embedTokens, lmHead, layers, norm } = this.params;
-    const all: LinearWeight[] = layers.flatMap((layer) => Object.values(layer));
-    all.push(embedTokens, norm);
-    if (lmHead !== embedTokens) all.push(lmHead);
-    return all.reduce((bytes, w) => bytes + (w instanceof Tensor ? w.numel * 4 : w.byteLength), 0);
+  override dispose(): void {
+    super.dispose();
+    this.rotary.dispose();
   }
 
-  get kernels(): string {
-    return this.precision === 'f32'
-      ? `matmul f32 (${this.backend.description})`
-      : `${kernelVariant(this.backend)} [${this.precision}]`;
+  protected override layout(batch: PackedBatch): DecoderLayout {
+    const layout = super.layout(batch);
+    this.rotary.reach(layout.longest);
+    return layout;
   }
 
-  /** An empty KV cache for `capacity` tokens, f32. */
-  newCache(capacity: number): KvCache {
-    const { numHiddenLayers, numKeyValueHeads, headDim } = this.config;
-    return newKvCache(numHiddenLayers, capacity, numKeyValueHeads, headDim, this.backend);
-  }
-
-  forward(batch: PackedBatch, tap?: LayerTap): Tensor {
-    return noGrad(() =>
-      scope(() => {
-        const layout = this.layout(batch);
-        let hidden = this.embed(batch.ids);
-        tap?.(0, hidden);
-        for (let i = 0; i < this.config.numHiddenLayers; i++) {
-          const before = hidden;
-          hidden = scope(() => this.layer(i, before, layout));
-          before.dispose();
-          tap?.(i + 1, hidden);
-        }
-        if (batch.past && batch.extendPast) batch.past.length += batch.ids.length;
-        return hidden;
-      }),
-    );
-  }
-
-  logits(hidden: Tensor): Tensor {
-    return noGrad(() =>
-      scope(() =>
-        linear(rmsNorm(hidden, this.params.norm, this.config.rmsNormEps), this.params.lmHead),
-      ),
-    );
-  }
-
-  /** Frees weights and rotary table; using the model afterwards is a DisposedError. */
-  dispose(): void {
-    const { embedTokens, lmHead, layers, norm } = this.params;
-    for (const weight of layers.flatMap((layer) => Object.values(layer))) weight.dispose();
-    embedTokens.dispose();
-    if (lmHead !== embedTokens) lmHead.dispose();
-    norm.dispose();
-    disposeTree(this.rotary);
-  }
-
-  /** Rows of the embedding, `[T, D]`. */
-  private embed(ids: Int32Array): Tensor {
-    const table = this.params.embedTokens;
-    const index = tensor(ids, [ids.length], { backend: this.backend });
-    return table instanceof Tensor ? gatherRows(table, index) : gatherQuantizedRows(table, index);
+  protected embed({ ids }: PackedBatch): Tensor {
+    return embedding(this.params.embedTokens, ids, this.backend);
   }
 
   /** Attention block, then MLP block, each added to the residual stream `x` `[T, D]`. */
-  private layer(index: number, x: Tensor, layout: BatchLayout): Tensor {
+  protected layer(index: number, x: Tensor, layout: DecoderLayout): Tensor {
     const p = this.params.layers[index];
     const { rmsNormEps } = this.config;
     const attended = scope(() => {
-      const heads = this.attend(index, rmsNorm(x, p.inputLayernorm, rmsNormEps), layout);
-      return linear(heads, p.oProj, { residual: x });
+      const { q, k, v } = this.project(p, rmsNorm(x, p.inputLayernorm, rmsNormEps));
+      const turn = (heads: Tensor) => this.rotary.turn(heads, layout.positions);
+      const out = this.attend(index, { q: turn(q), k: turn(k), v }, layout);
+      return linear(out, p.oProj, { residual: x });
     });
     const normed = rmsNorm(attended, p.postAttentionLayernorm, rmsNormEps);
     const [gate, up] = linears(normed, [p.gateProj, p.upProj]);
     return linear(siluMul(gate, up), p.downProj, { residual: attended });
   }
 
-  /** Heads' outputs side by side, `[T, H * headDim]`. */
-  private attend(index: number, x: Tensor, layout: BatchLayout): Tensor {
-    const p = this.params.layers[index];
-    const { numAttentionHeads, numKeyValueHeads, headDim } = this.config;
-    const tokens = x.shape[0];
-    const [q, k, v] = linears(x, [p.qProj, p.kProj, p.vProj]);
-    const rotate = (y: Tensor, heads: number) =>
-      rope(
-        reshape(y, [tokens, heads, headDim]),
-        this.rotary.cos,
-        this.rotary.sin,
-        layout.positions,
-      );
-    const keys = rotate(k, numKeyValueHeads);
-    const values = reshape(v, [tokens, numKeyValueHeads, headDim]);
-    const { past } = layout;
-    const out = attention(rotate(q, numAttentionHeads), keys, values, {
-      segments: layout.segments,
-      scale: 1 / Math.sqrt(headDim),
-      causal: true,
-      past: past && { k: past.k[index], v: past.v[index], length: past.length },
-    });
-    if (past && layout.extendPast) appendToCache(past, index, keys, values);
-    return reshape(out, [tokens, numAttentionHeads * headDim]);
+  /** Normed rows `[T, D]` to heads. */
+  protected project(p: Layer, x: Tensor): Heads {
+    return this.splitHeads(linears(x, [p.qProj, p.kProj, p.vProj]));
   }
 
-  /** Positions and segment bounds; grows the rotary table when a sequence is longer than it. */
-  private layout(batch: PackedBatch): BatchLayout {
-    const { ids, lengths, past, extendPast = false } = batch;
-    const offset = past?.length ?? 0;
-    const longest = offset + Math.max(0, ...lengths);
-    const { maxPositionEmbeddings, headDim, ropeTheta } = this.config;
-    if (longest > maxPositionEmbeddings) {
-      throw new UsageError(
-        `a sequence of ${longest} tokens exceeds the model's context of ${maxPositionEmbeddings}; lower --max-seq-length`,
-      );
-    }
-    if (extendPast && lengths.length !== 1) {
-      throw new UsageError(`a cache holds one sequence, the batch has ${lengths.length}`);
-    }
-    const held = this.rotary.cos.shape[0];
-    if (longest > held) {
-      disposeTree(this.rotary);
-      const positions = Math.min(maxPositionEmbeddings, Math.max(longest, 2 * held));
-      this.rotary = keep(rotaryTable(positions, headDim, ropeTheta, this.backend));
-    }
-    const positions = new Int32Array(ids.length);
-    const segments = new Int32Array(2 * lengths.length);
-    let start = 0;
-    lengths.forEach((length, s) => {
-      segments.set([start, length], 2 * s);
-      for (let t = 0; t < length; t++) positions[start + t] = offset + t;
-      start += length;
-    });
-    const { backend } = this;
-    return {
-      positions: tensor(positions, [ids.length], { backend }),
-      segments: tensor(segments, [lengths.length, 2], { backend }),
-      past,
-      extendPast,
-    };
+  /** `[T, heads * headDim]` of queries, keys and values as heads. */
+  protected splitHeads([q, k, v]: readonly Tensor[]): Heads {
+    const { headDim } = this.config;
+    const split = (y: Tensor) => reshape(y, [y.shape[0], y.shape[1] / headDim, headDim]);
+    return { q: split(q), k: split(k), v: split(v) };
   }
+
+  protected head(hidden: Tensor): Tensor {
+    const { norm, lmHead, embedTokens } = this.params;
+    return linear(rmsNorm(hidden, norm, this.config.rmsNormEps), lmHead ?? embedTokens);
+  }
+}
+
+/** Rotary frequencies `[headDim/2]`, scaled as the configuration says. */
+function frequencies(config: LlamaConfig, { ropeFactors }: LlamaParams): Float64Array {
+  const plain = rotaryFrequencies(config.headDim, config.ropeTheta);
+  if (config.ropeScaling?.type === 'llama3') return scaleLlama3(plain, config.ropeScaling);
+  const factors = ropeFactors?.toFloat32();
+  return factors ? plain.map((frequency, j) => frequency / factors[j]) : plain;
 }

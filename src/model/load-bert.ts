@@ -1,7 +1,7 @@
 import type { Backend } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
-import { Bert, type BertConfig, type BertLayerParams } from './bert.ts';
-import { type LoadProgress, WeightLoader } from './weight-loader.ts';
+import { Bert, type BertConfig } from './bert.ts';
+import { type LoadProgress, layers, loadPlan, matrix, table, vector } from './weight-plan.ts';
 import { HfConfig } from './weights/hf-config.ts';
 import type { WeightSource } from './weights/weight-source.ts';
 
@@ -41,7 +41,6 @@ export function bertTensorNames(name: string): string[] {
 /** Keys of config.json that say nothing about the forward pass of a frozen encoder. */
 const IRRELEVANT = [
   ...['attention_probs_dropout_prob', 'hidden_dropout_prob', 'classifier_dropout'],
-  ...['initializer_range', 'gradient_checkpointing', 'use_cache', 'pad_token_id'],
   // Of Google's multilingual checkpoints: a pooler that nobody built.
   ...['directionality', 'pooler_fc_size', 'pooler_num_attention_heads', 'pooler_num_fc_layers'],
   ...['pooler_size_per_head', 'pooler_type'],
@@ -80,9 +79,38 @@ export function bertConfigFromJson(json: unknown, name: string): BertConfig {
   return read;
 }
 
+/** All weights that `loadBert` asks of its source. */
+export function bertWeights(config: BertConfig) {
+  const { hiddenSize: d, intermediateSize: inner } = config;
+  return {
+    embedTokens: matrix(config.vocabSize, d),
+    embedPositions: table(config.maxPositionEmbeddings, d),
+    embedTokenTypes: table(config.typeVocabSize, d),
+    embeddingNorm: vector(d),
+    embeddingNormBias: vector(d),
+    layers: layers(config.numHiddenLayers, {
+      qProj: matrix(d, d),
+      qProjBias: vector(d),
+      kProj: matrix(d, d),
+      kProjBias: vector(d),
+      vProj: matrix(d, d),
+      vProjBias: vector(d),
+      oProj: matrix(d, d),
+      oProjBias: vector(d),
+      attentionNorm: vector(d),
+      attentionNormBias: vector(d),
+      upProj: matrix(inner, d),
+      upProjBias: vector(inner),
+      downProj: matrix(d, inner),
+      downProjBias: vector(d),
+      outputNorm: vector(d),
+      outputNormBias: vector(d),
+    }),
+  };
+}
+
 /**
- * Builds a BERT from its weights, matrix by matrix. When one cannot be had, those before it are
- * given back.
+ * Builds a BERT from its weights, matrix by matrix.
  * @throws FormatError when the source lacks a tensor, or has it in another shape or format
  */
 export async function loadBert(
@@ -92,43 +120,6 @@ export async function loadBert(
   backend: Backend,
   onProgress?: LoadProgress,
 ): Promise<Bert> {
-  const { hiddenSize: d, intermediateSize: inner, numHiddenLayers, vocabSize } = config;
-  const weights = new WeightLoader(source, precision, backend, 6 * numHiddenLayers + 1, onProgress);
-  try {
-    const embedTokens = await weights.matrix('embedTokens', vocabSize, d);
-    const layers: BertLayerParams[] = [];
-    for (let i = 0; i < numHiddenLayers; i++) {
-      const at = `layers.${i}`;
-      layers.push({
-        qProj: await weights.matrix(`${at}.qProj`, d, d),
-        qProjBias: await weights.vector(`${at}.qProjBias`, d),
-        kProj: await weights.matrix(`${at}.kProj`, d, d),
-        kProjBias: await weights.vector(`${at}.kProjBias`, d),
-        vProj: await weights.matrix(`${at}.vProj`, d, d),
-        vProjBias: await weights.vector(`${at}.vProjBias`, d),
-        oProj: await weights.matrix(`${at}.oProj`, d, d),
-        oProjBias: await weights.vector(`${at}.oProjBias`, d),
-        attentionNorm: await weights.vector(`${at}.attentionNorm`, d),
-        attentionNormBias: await weights.vector(`${at}.attentionNormBias`, d),
-        upProj: await weights.matrix(`${at}.upProj`, inner, d),
-        upProjBias: await weights.vector(`${at}.upProjBias`, inner),
-        downProj: await weights.matrix(`${at}.downProj`, d, inner),
-        downProjBias: await weights.vector(`${at}.downProjBias`, d),
-        outputNorm: await weights.vector(`${at}.outputNorm`, d),
-        outputNormBias: await weights.vector(`${at}.outputNormBias`, d),
-      });
-    }
-    const params = {
-      embedTokens,
-      embedPositions: await weights.table('embedPositions', config.maxPositionEmbeddings, d),
-      embedTokenTypes: await weights.table('embedTokenTypes', config.typeVocabSize, d),
-      embeddingNorm: await weights.vector('embeddingNorm', d),
-      embeddingNormBias: await weights.vector('embeddingNormBias', d),
-      layers,
-    };
-    return new Bert(config, params, precision, backend);
-  } catch (error) {
-    weights.dispose();
-    throw error;
-  }
+  const params = await loadPlan(bertWeights(config), source, precision, backend, onProgress);
+  return new Bert(config, params, precision, backend);
 }

@@ -1,17 +1,32 @@
-import type { ByteSource } from '../platform/byte-source.ts';
 import { type Backend, FormatError } from '../tensor/index.ts';
 import type { Backbone, BackboneConfig, ModelFamily, WeightPrecision } from './backbone.ts';
-import type { BertConfig } from './bert.ts';
-import type { LlamaConfig } from './llama.ts';
-import { bertConfigFromJson, bertTensorNames, loadBert } from './load-bert.ts';
-import { llamaConfigFromGguf, loadLlama } from './load-llama.ts';
-import { type Tokenizer, tokenizerFromGguf } from './tokenizer.ts';
-import { tokenizerFromJson } from './tokenizer-json.ts';
-import type { LoadProgress } from './weight-loader.ts';
-import { type GgufFile, openGguf } from './weights/gguf.ts';
-import { ggufWeightSource } from './weights/gguf-source.ts';
-import type { HfFolder } from './weights/hf-folder.ts';
-import { safetensorsWeightSource } from './weights/safetensors-source.ts';
+import { bertConfigFromJson, bertTensorNames, bertWeights, loadBert } from './load-bert.ts';
+import {
+  gpt2ConfigFromGguf,
+  gpt2ConfigFromJson,
+  gpt2GgufName,
+  gpt2TensorNames,
+  gpt2Weights,
+  isGpt2Transposed,
+  loadGpt2,
+} from './load-gpt2.ts';
+import {
+  llamaConfigFromGguf,
+  llamaConfigFromJson,
+  llamaGgufName,
+  llamaTensorNames,
+  llamaWeights,
+  loadLlama,
+} from './load-llama.ts';
+import { loadOpt, optConfigFromJson, optTensorNames, optWeights } from './load-opt.ts';
+import { loadQwen2, qwen2ConfigFromGguf, qwen2ConfigFromJson, qwen2Weights } from './load-qwen2.ts';
+import { loadQwen3, qwen3ConfigFromGguf, qwen3ConfigFromJson, qwen3Weights } from './load-qwen3.ts';
+import { type LoadProgress, plannedBytes, plannedWeights, type WeightPlan } from './weight-plan.ts';
+import type { GgufFile } from './weights/gguf.ts';
+import { type GgufLayout, ggufWeightSource } from './weights/gguf-source.ts';
+import type { JsonFile } from './weights/hf-folder.ts';
+import type { SafetensorsFile } from './weights/safetensors.ts';
+import { type CheckpointLayout, safetensorsWeightSource } from './weights/safetensors-source.ts';
 import type { WeightSource } from './weights/weight-source.ts';
 
 /** How one architecture is read and built. A form of file it has no reader for is not read. */
@@ -19,13 +34,14 @@ interface Architecture<C extends BackboneConfig> {
   readonly family: ModelFamily;
   readonly gguf?: {
     readonly config: (file: GgufFile) => C;
-    readonly weights: (file: GgufFile, config: C, fingerprint: string) => WeightSource;
+    readonly layout: (config: C) => GgufLayout;
   };
   readonly folder?: {
     readonly config: (json: unknown, name: string) => C;
-    /** Where one of our tensors may lie in the checkpoint, the usual name first. */
-    readonly names: (name: string) => readonly string[];
+    readonly layout: CheckpointLayout;
   };
+  /** All weights that `load` asks for. */
+  readonly weights: (config: C) => WeightPlan;
   readonly load: (
     config: C,
     weights: WeightSource,
@@ -35,35 +51,104 @@ interface Architecture<C extends BackboneConfig> {
   ) => Promise<Backbone>;
 }
 
-const llama: Architecture<LlamaConfig> = {
-  family: 'decoder',
-  gguf: {
-    config: llamaConfigFromGguf,
-    weights: (file, config, fingerprint) => ggufWeightSource(file, fingerprint, config.headDim),
-  },
-  load: loadLlama,
-};
-
-const bert: Architecture<BertConfig> = {
-  family: 'encoder',
-  folder: { config: bertConfigFromJson, names: bertTensorNames },
-  load: loadBert,
-};
+/** Keeps an entry's types together; the table knows it as one of many. */
+// biome-ignore lint/suspicious/noExplicitAny: each entry is whole in itself, its config goes nowhere else
+const entry = <C extends BackboneConfig>(one: Architecture<C>): Architecture<any> => one;
 
 /** By model_type: Hugging Face's in a folder, `general.architecture` in GGUF, which agree. */
-// biome-ignore lint/suspicious/noExplicitAny: each entry is whole in itself, its config goes nowhere else
-const ARCHITECTURES: ReadonlyMap<unknown, Architecture<any>> = new Map<unknown, Architecture<any>>([
-  ['llama', llama],
-  ['bert', bert],
+const ARCHITECTURES = new Map<unknown, ReturnType<typeof entry>>([
+  [
+    'llama',
+    entry({
+      family: 'decoder',
+      gguf: {
+        config: llamaConfigFromGguf,
+        layout: ({ headDim }) => ({ name: llamaGgufName, interleavedHeads: headDim }),
+      },
+      folder: { config: llamaConfigFromJson, layout: { names: llamaTensorNames } },
+      weights: llamaWeights,
+      load: loadLlama,
+    }),
+  ],
+  [
+    'qwen2',
+    entry({
+      family: 'decoder',
+      gguf: { config: qwen2ConfigFromGguf, layout: () => ({ name: llamaGgufName }) },
+      folder: { config: qwen2ConfigFromJson, layout: { names: llamaTensorNames } },
+      weights: qwen2Weights,
+      load: loadQwen2,
+    }),
+  ],
+  [
+    'qwen3',
+    entry({
+      family: 'decoder',
+      gguf: { config: qwen3ConfigFromGguf, layout: () => ({ name: llamaGgufName }) },
+      folder: { config: qwen3ConfigFromJson, layout: { names: llamaTensorNames } },
+      weights: qwen3Weights,
+      load: loadQwen3,
+    }),
+  ],
+  [
+    'gpt2',
+    entry({
+      family: 'decoder',
+      gguf: { config: gpt2ConfigFromGguf, layout: () => ({ name: gpt2GgufName }) },
+      folder: {
+        config: gpt2ConfigFromJson,
+        layout: { names: gpt2TensorNames, isTransposed: isGpt2Transposed },
+      },
+      weights: gpt2Weights,
+      load: loadGpt2,
+    }),
+  ],
+  [
+    'opt',
+    entry({
+      family: 'decoder',
+      folder: { config: optConfigFromJson, layout: { names: optTensorNames } },
+      weights: optWeights,
+      load: loadOpt,
+    }),
+  ],
+  [
+    'bert',
+    entry({
+      family: 'encoder',
+      folder: { config: bertConfigFromJson, layout: { names: bertTensorNames } },
+      weights: bertWeights,
+      load: loadBert,
+    }),
+  ],
 ]);
 
-/** A model whose files were understood; its weights are still in them. */
-export interface OpenedModel {
+/** The architectures that are built in, and the forms of file each is read from. */
+export function architectures(): {
+  readonly modelType: string;
+  readonly family: ModelFamily;
+  readonly gguf: boolean;
+  readonly folder: boolean;
+}[] {
+  return [...ARCHITECTURES].map(([modelType, { family, gguf, folder }]) => ({
+    modelType: modelType as string,
+    family,
+    gguf: gguf !== undefined,
+    folder: folder !== undefined,
+  }));
+}
+
+/** A model whose configuration was understood; its weights are still in their files. */
+export interface StoredModel {
   readonly family: ModelFamily;
   readonly config: BackboneConfig;
-  readonly tokenizer: Tokenizer;
   /** The weights of its files. */
   weights(fingerprint: string): WeightSource;
+  /**
+   * Bytes that the weights take once loaded, without reading them.
+   * @throws FormatError as `load`
+   */
+  weightBytes(precision: WeightPrecision): number;
   /**
    * Builds the backbone.
    * @throws FormatError when the weights lack a tensor, or have it in another shape or format
@@ -77,51 +162,66 @@ export interface OpenedModel {
 }
 
 /**
- * Understands a GGUF file.
- * @throws FormatError E_MODEL_ARCHITECTURE for one that is not built in, by name; others for a file
- * that is damaged
+ * The model in a GGUF file.
+ * @throws FormatError E_MODEL_ARCHITECTURE for one that is not built in, or has tensors that its
+ * architecture does not, by name; E_MODEL for numbers that make no model
  */
-export async function openGgufModel(source: ByteSource): Promise<OpenedModel> {
-  const file = await openGguf(source);
-  const { family, gguf, load } = architectureOf('gguf', file.metadata.get('general.architecture'), {
-    where: file.name,
-    key: 'architecture',
-    form: 'GGUF',
-  });
+export function modelOfGguf(file: GgufFile): StoredModel {
+  const name = file.metadata.get('general.architecture');
+  const words = { where: file.name, key: 'architecture', form: 'GGUF' };
+  const { gguf, ...architecture } = architectureOf('gguf', name, words);
   const config = gguf.config(file);
-  return {
-    family,
-    config,
-    tokenizer: tokenizerFromGguf(file.metadata),
-    weights: (fingerprint) => gguf.weights(file, config, fingerprint),
-    load: (...args) => load(config, ...args),
-  };
+  const layout = gguf.layout(config);
+  const known = new Set(
+    Array.from(plannedWeights(architecture.weights(config)), ([ours]) => layout.name(ours)),
+  );
+  const unknown = [...file.tensors.keys()].find((tensor) => !known.has(tensor));
+  if (unknown !== undefined) {
+    throw new FormatError(
+      `${file.name}: tensor ${JSON.stringify(unknown)} is not supported; this build runs plain ${name}`,
+      'E_MODEL_ARCHITECTURE',
+    );
+  }
+  const weights = (fingerprint: string) => ggufWeightSource(file, fingerprint, layout);
+  return storedModel(architecture, config, weights);
 }
 
 /**
- * Understands a Hugging Face folder.
- * @throws FormatError E_MODEL_ARCHITECTURE for a model_type that is not built in, by name; others
- * for files that are damaged
+ * The model in a Hugging Face folder.
+ * @throws FormatError E_MODEL_ARCHITECTURE for a model_type that is not built in, or an option that
+ * it does not know, by name; E_MODEL for numbers that make no model
  */
-export async function openFolderModel(files: HfFolder): Promise<OpenedModel> {
-  const where = files.config.name;
-  const { family, folder, load } = folderArchitecture(files.config.json, where);
-  const config = folder.config(files.config.json, where);
-  return {
-    family,
-    config,
-    tokenizer: tokenizerFromJson(files.tokenizer.json, files.tokenizer.name),
-    weights: (fingerprint) => safetensorsWeightSource(files.weights, fingerprint, folder.names),
-    load: (...args) => load(config, ...args),
-  };
+export function modelOfFolder({ json, name }: JsonFile, tensors: SafetensorsFile): StoredModel {
+  const { folder, ...architecture } = folderArchitecture(json, name);
+  const weights = (fingerprint: string) =>
+    safetensorsWeightSource(tensors, fingerprint, folder.layout);
+  return storedModel(architecture, folder.config(json, name), weights);
 }
 
 /**
- * What a folder with this config.json holds.
- * @throws FormatError E_MODEL_ARCHITECTURE as `openFolderModel`
+ * What a folder's config.json says before anything else is read of it.
+ * @throws FormatError as `modelOfFolder`
  */
-export function familyOfFolder(config: unknown, name: string): ModelFamily {
-  return folderArchitecture(config, name).family;
+export function configOfFolder({ json, name }: JsonFile): {
+  readonly family: ModelFamily;
+  readonly config: BackboneConfig;
+} {
+  const { family, folder } = folderArchitecture(json, name);
+  return { family, config: folder.config(json, name) };
+}
+
+function storedModel(
+  { family, weights: plan, load }: Pick<Architecture<never>, 'family' | 'weights' | 'load'>,
+  config: BackboneConfig,
+  weights: (fingerprint: string) => WeightSource,
+): StoredModel {
+  return {
+    family,
+    config,
+    weights,
+    weightBytes: (precision) => plannedBytes(plan(config as never), weights(''), precision),
+    load: (...args) => load(config as never, ...args),
+  };
 }
 
 function folderArchitecture(json: unknown, where: string) {

@@ -1,5 +1,6 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { FormatError } from '../tensor/errors.ts';
+import { byteDecoding, byteLevelBytes } from './tokenizer-bytes.ts';
 import type { GgufValue } from './weights/gguf.ts';
 
 /** Text to token ids and back. */
@@ -53,21 +54,32 @@ const TOKEN_NORMAL = 1;
 const TOKEN_CONTROL = 3;
 const TOKEN_USER_DEFINED = 4;
 
-interface Split {
-  type: 'Split';
-  pattern: { Regex: string };
-  behavior: 'Isolated';
-  invert: false;
+/** How a text is cut before its pieces are merged. */
+interface PreTokenizer {
+  /** Regular expressions whose matches are isolated, in turn. */
+  readonly splits: readonly string[];
+  /** Whether GPT-2's regular expression comes last. */
+  readonly gpt2: boolean;
+  /** Whether the text is brought into Unicode's composed form first. */
+  readonly nfc?: boolean;
+  /** Whether a piece that is a token stays whole, and the begin token leads unless denied. */
+  readonly llama3?: boolean;
 }
 
+/** What Llama 3 and Qwen cut into: contractions, words with what stands before them, numbers, signs, blanks. */
+const wordsAndNumbers = (digits: string) =>
+  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+
 /**
- * What a pre-tokenizer does before GPT-2's regular expression, by the name in the file
- * (`tokenizer.ggml.pre`; llama.cpp, `llm_tokenizer_bpe`). `smollm` isolates every number character;
- * it must be `Split`, since `Digits` joins and splits other characters.
+ * Pre-tokenizers by the name in the file (`tokenizer.ggml.pre`; llama.cpp, `llm_tokenizer_bpe`).
+ * `smollm` isolates every number character; it must be a split, since `Digits` joins and splits
+ * other characters.
  */
-const PRE_TOKENIZERS: Readonly<Record<string, readonly Split[]>> = {
-  smollm: [{ type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }],
-  'gpt-2': [],
+const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
+  smollm: { splits: ['\\p{N}'], gpt2: true },
+  'gpt-2': { splits: [], gpt2: true },
+  'llama-bpe': { splits: [wordsAndNumbers('{1,3}')], gpt2: false, llama3: true },
+  qwen2: { splits: [wordsAndNumbers('')], gpt2: false, nfc: true },
 };
 
 function fail(message: string): never {
@@ -94,22 +106,6 @@ function tokenId(
     fail(`metadata ${key} is ${String(value)}, no id of a vocabulary of ${vocabSize}`);
   }
   return value;
-}
-
-/**
- * GPT-2's map between bytes and printable characters, backwards: character -> byte. Printable
- * bytes stand for themselves, the others follow from U+0100 in order.
- * Source: GPT-2's encoder.py, `bytes_to_unicode`.
- */
-function characterBytes(): Map<string, number> {
-  const map = new Map<string, number>();
-  let next = 0x100;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable =
-      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    map.set(String.fromCharCode(printable ? byte : next++), byte);
-  }
-  return map;
 }
 
 function mergePairs(merges: string[]): [string, string][] {
@@ -139,6 +135,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
     const known = Object.keys(PRE_TOKENIZERS).join(', ');
     fail(`pre-tokenizer ${JSON.stringify(pre)} is not supported (${known} are)`);
   }
+  const cut = PRE_TOKENIZERS[pre];
   const tokens = strings(metadata, 'tokenizer.ggml.tokens');
   const merges = mergePairs(strings(metadata, 'tokenizer.ggml.merges'));
   const types = metadata.get('tokenizer.ggml.token_type');
@@ -162,52 +159,47 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
     {
       version: '1.0',
       added_tokens: addedTokens,
-      normalizer: null,
+      normalizer: cut.nfc ? { type: 'NFC' } : null,
       pre_tokenizer: {
         type: 'Sequence',
         pretokenizers: [
-          ...(PRE_TOKENIZERS[pre] as readonly Split[]),
-          { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+          ...cut.splits.map((Regex) => ({
+            type: 'Split',
+            pattern: { Regex },
+            behavior: 'Isolated',
+            invert: false,
+          })),
+          { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: cut.gpt2 },
         ],
       },
       post_processor: null,
       decoder: { type: 'ByteLevel' },
-      model: { type: 'BPE', vocab, merges, unk_token: null, byte_fallback: false },
+      model: {
+        type: 'BPE',
+        vocab,
+        merges,
+        unk_token: null,
+        byte_fallback: false,
+        ignore_merges: cut.llama3 === true,
+      },
     },
     { clean_up_tokenization_spaces: false },
   );
 
   const bosTokenId = tokenId(metadata, 'tokenizer.ggml.bos_token_id', tokens.length);
   const eosTokenId = tokenId(metadata, 'tokenizer.ggml.eos_token_id', tokens.length);
-  const lead =
-    metadata.get('tokenizer.ggml.add_bos_token') === true && bosTokenId !== undefined
-      ? [bosTokenId]
-      : [];
+  const leads = metadata.get('tokenizer.ggml.add_bos_token') ?? cut.llama3 === true;
+  const lead = leads === true && bosTokenId !== undefined ? [bosTokenId] : [];
 
   const plain = (text: string) => library.encode(text, { add_special_tokens: false }).ids;
-  const byteOf = characterBytes();
   const encoder = new TextEncoder();
   const verbatim = new Set(addedTokens.map(({ id }) => id));
-  const bytesOf = (id: number): Uint8Array => {
+  const levelBytes = byteLevelBytes();
+  const { decode, decodeStream } = byteDecoding((id) => {
     const content = tokens[id];
     if (content === undefined) fail(`id ${id} is not in the vocabulary of ${tokens.length}`);
-    if (verbatim.has(id)) return encoder.encode(content);
-    const bytes: number[] = [];
-    for (const character of content) {
-      const byte = byteOf.get(character);
-      if (byte === undefined) bytes.push(...encoder.encode(character));
-      else bytes.push(byte);
-    }
-    return Uint8Array.from(bytes);
-  };
-  const decodeStream = (): DecodeStream => {
-    // In a stream this decoder keeps the bytes of an unfinished character back by itself.
-    const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
-    return {
-      push: (id) => utf8.decode(bytesOf(id), { stream: true }),
-      flush: () => utf8.decode(),
-    };
-  };
+    return verbatim.has(id) ? encoder.encode(content) : levelBytes(content);
+  });
 
   return {
     vocabSize: tokens.length,
@@ -215,12 +207,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
     eosTokenId,
     encode: (text) => [...lead, ...plain(text)],
     encodePlain: plain,
-    decode(ids) {
-      const stream = decodeStream();
-      let text = '';
-      for (const id of ids) text += stream.push(id);
-      return text + stream.flush();
-    },
+    decode,
     decodeStream,
     token: (id) => tokens[id],
   };

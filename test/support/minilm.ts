@@ -1,13 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type Backbone,
-  openFolderModel,
-  openHfFolder,
-  type Tokenizer,
-  type WeightPrecision,
-} from '../../src/model/index.ts';
-import { cacheDir, fileByteSource } from '../../src/platform/node.ts';
+import { openModelPath } from '../../src/cli/model-files.ts';
+import type { Backbone, Tokenizer, WeightPrecision } from '../../src/model/index.ts';
+import { cacheDir } from '../../src/platform/node.ts';
 import { type Backend, setBackend } from '../../src/tensor/index.ts';
 
 /** all-MiniLM-L6-v2's folder: `$MOBILLM_TEST_MINILM`, else the user's cache; undefined if in neither. */
@@ -27,18 +22,12 @@ export async function loadMiniLm(
   backend: Backend,
 ): Promise<{ model: Backbone; tokenizer: Tokenizer }> {
   setBackend(backend);
-  const file = (name: string) => fileByteSource(join(miniLmPath() as string, name));
-  const sources = {
-    config: await file('config.json'),
-    tokenizer: await file('tokenizer.json'),
-    weights: await file('model.safetensors'),
-  };
+  const { model: opened, close } = await openModelPath(miniLmPath() as string);
   try {
-    const opened = await openFolderModel(await openHfFolder(sources));
     const model = await opened.load(opened.weights('0'.repeat(64)), precision, backend);
     return { model, tokenizer: opened.tokenizer };
   } finally {
-    for (const source of Object.values(sources)) await source.close();
+    await close();
   }
 }
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import {
-  ggufWeightSource,
   type Llama,
   llamaConfigFromGguf,
   loadLlama,
+  modelOfGguf,
   openGguf,
   type Tokenizer,
   tokenizerFromGguf,
@@ -23,7 +23,7 @@ export async function loadSmolLm2(
   try {
     const file = await openGguf(source);
     const config = llamaConfigFromGguf(file);
-    const weights = ggufWeightSource(file, '0'.repeat(64), config.headDim);
+    const weights = modelOfGguf(file).weights('0'.repeat(64));
     const model = await loadLlama(config, weights, precision, backend);
     return { model, tokenizer: tokenizerFromGguf(file.metadata), backend };
   } finally {

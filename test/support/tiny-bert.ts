@@ -142,7 +142,7 @@ export function tinyBertSafetensors(seed: number, prefixed = false): Uint8Array 
 /** The model of `tinyBertValues(seed)`. */
 export async function tinyBert(backend: Backend, seed = 1): Promise<Bert> {
   const file = await openSafetensors(memoryByteSource(tinyBertSafetensors(seed)));
-  const weights = safetensorsWeightSource(file, '0'.repeat(64), bertTensorNames);
+  const weights = safetensorsWeightSource(file, '0'.repeat(64), { names: bertTensorNames });
   return loadBert(TINY_BERT, weights, 'f32', backend);
 }
 

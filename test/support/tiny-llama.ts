@@ -41,6 +41,7 @@ export function tinySource(seed: number): WeightSource {
   return {
     fingerprint: seed.toString(16).padStart(64, '0'),
     has: () => true,
+    type: () => 'F32',
     async matrix(name, rows, columns): Promise<StoredMatrix> {
       const values = tinyValues(seed, name, [rows, columns]);
       const bytes = new Uint8Array(values.buffer);

@@ -9,6 +9,7 @@ export function randomWeightSource(seed: number): WeightSource {
   return {
     fingerprint: seed.toString(16).padStart(64, '0'),
     has: () => true,
+    type: () => 'F32',
     async matrix(name, rows, columns): Promise<StoredMatrix> {
       const rng = random(seed).fork(name);
       const values = new Float32Array(rows * columns);

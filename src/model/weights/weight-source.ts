@@ -22,6 +22,11 @@ export interface WeightSource {
   readonly fingerprint: string;
   /** Whether there is a matrix or vector of that name. */
   has(name: string): boolean;
+  /**
+   * How a matrix or vector is stored, without reading it.
+   * @throws FormatError when missing, of another shape, or in a format that is not read
+   */
+  type(name: string, shape: readonly number[]): GgmlType;
   /** @throws FormatError when missing or of another shape */
   matrix(name: string, rows: number, columns: number): Promise<StoredMatrix>;
   /** @throws FormatError when missing or of another length */

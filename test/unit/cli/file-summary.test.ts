@@ -53,7 +53,8 @@ describe('summarizeGguf', () => {
     assert.deepEqual(other.runs.reasons, [
       {
         code: 'E_MODEL_ARCHITECTURE',
-        message: 'x.gguf: architecture "gemma" is not supported; this build runs plain llama',
+        message:
+          'x.gguf: architecture "gemma" is not supported; from GGUF this build runs llama, qwen2, qwen3, gpt2',
       },
     ]);
 

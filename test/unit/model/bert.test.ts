@@ -3,15 +3,15 @@ import { describe, it } from 'node:test';
 import {
   type Backbone,
   bertConfigFromJson,
-  familyOfFolder,
+  configOfFolder,
   type OpenedModel,
   openFolderModel,
   openHfFolder,
   randomWeightSource,
 } from '../../../src/model/index.ts';
-import { memoryByteSource } from '../../../src/platform/byte-source.ts';
 import { type Backend, cpuBackend, scope, UsageError } from '../../../src/tensor/index.ts';
 import { backends } from '../../support/backends.ts';
+import { memoryFolder } from '../../support/memory-folder.ts';
 import {
   naiveBert,
   TINY_BERT,
@@ -29,12 +29,12 @@ async function openTiny(
   options: { seed?: number; config?: object; weights?: Uint8Array } = {},
 ): Promise<OpenedModel> {
   const { seed = 1, config = {}, weights = tinyBertSafetensors(seed) } = options;
-  const folder = await openHfFolder({
-    config: memoryByteSource(bytes({ ...TINY_BERT_JSON, ...config }), 'tiny/config.json'),
-    tokenizer: memoryByteSource(bytes(TINY_TOKENIZER_JSON), 'tiny/tokenizer.json'),
-    weights: memoryByteSource(weights, 'tiny/model.safetensors'),
-  });
-  return openFolderModel(folder);
+  const files = {
+    'config.json': bytes({ ...TINY_BERT_JSON, ...config }),
+    'tokenizer.json': bytes(TINY_TOKENIZER_JSON),
+    'model.safetensors': weights,
+  };
+  return openFolderModel(await openHfFolder(memoryFolder('tiny', files)));
 }
 
 async function tiny(backend: Backend, weights?: Uint8Array): Promise<Backbone> {
@@ -160,22 +160,23 @@ describe('bertConfigFromJson', () => {
 
 describe('openFolderModel', () => {
   it('refuses another model_type by name', async () => {
-    await assert.rejects(openTiny({ config: { model_type: 'gpt2' } }), {
+    await assert.rejects(openTiny({ config: { model_type: 'mamba' } }), {
       code: 'E_MODEL_ARCHITECTURE',
-      message: /tiny\/config\.json: model_type "gpt2" is not supported; .*bert/,
+      message: /tiny\/config\.json: model_type "mamba" is not supported; .*bert/,
     });
     for (const config of [{}, null, [], 'bert', { model_type: ['bert'] }]) {
-      assert.throws(() => familyOfFolder(config, 'c'), { code: 'E_MODEL_ARCHITECTURE' });
+      assert.throws(() => configOfFolder({ json: config, name: 'c' }), {
+        code: 'E_MODEL_ARCHITECTURE',
+      });
     }
-    assert.equal(familyOfFolder(TINY_BERT_JSON, 'c'), 'encoder');
+    assert.equal(configOfFolder({ json: TINY_BERT_JSON, name: 'c' }).family, 'encoder');
   });
 
   it('names the file that is no JSON', async () => {
-    const sources = {
-      config: memoryByteSource(new TextEncoder().encode('{"a":\n'), 'c.json'),
-      tokenizer: memoryByteSource(bytes({}), 't.json'),
-      weights: memoryByteSource(tinyBertSafetensors(1)),
-    };
-    await assert.rejects(openHfFolder(sources), { code: 'E_MODEL', message: /^c\.json: [^\n]*$/ });
+    const folder = memoryFolder('m', { 'config.json': new TextEncoder().encode('{"a":\n') });
+    await assert.rejects(openHfFolder(folder), {
+      code: 'E_MODEL',
+      message: /^m\/config\.json: [^\n]*$/,
+    });
   });
 });

@@ -1,12 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  ggufWeightSource,
-  llamaConfigFromGguf,
-  llamaWeightBytes,
-  loadLlama,
-  openGguf,
-} from '../../../src/model/index.ts';
+import { modelOfGguf, openGguf } from '../../../src/model/index.ts';
 import { memoryByteSource } from '../../../src/platform/byte-source.ts';
 import { cpuBackend } from '../../../src/tensor/index.ts';
 import { type GgufSpec, writeGguf } from '../../support/gguf-writer.ts';
@@ -22,18 +16,17 @@ function untied(): GgufSpec {
   return { ...spec, tensors: [...tensors, { ...tensors[0], name: 'output.weight' }] };
 }
 
-describe('llamaWeightBytes', () => {
+describe('weightBytes', () => {
   for (const [what, bytes] of [
     ['of several types', tinyModel()],
     ['with a head of its own', writeGguf(untied())],
   ] as const) {
     it(`is what a model ${what} takes once loaded`, async () => {
       const file = await open(bytes);
-      const config = llamaConfigFromGguf(file);
-      const source = ggufWeightSource(file, '', config.headDim);
+      const stored = modelOfGguf(file);
       for (const precision of ['int8', 'int4', 'f32'] as const) {
-        const model = await loadLlama(config, source, precision, cpuBackend());
-        assert.equal(llamaWeightBytes(file, config, precision), model.weightBytes, precision);
+        const model = await stored.load(stored.weights(''), precision, cpuBackend());
+        assert.equal(stored.weightBytes(precision), model.weightBytes, precision);
         model.dispose();
       }
     });
@@ -46,7 +39,7 @@ describe('llamaWeightBytes', () => {
     const without = await open(
       writeGguf({ ...spec, tensors: tensors.filter(({ name }) => name !== down) }),
     );
-    assert.throws(() => llamaWeightBytes(without, llamaConfigFromGguf(without), 'int8'), {
+    assert.throws(() => modelOfGguf(without).weightBytes('int8'), {
       code: 'E_MODEL',
       message: `tiny.gguf: tensor ${down} is missing`,
     });
@@ -56,7 +49,7 @@ describe('llamaWeightBytes', () => {
     const coded = await open(
       writeGguf({ ...spec, tensors: [{ ...embedding, type: 20, data }, ...others] }),
     );
-    assert.throws(() => llamaWeightBytes(coded, llamaConfigFromGguf(coded), 'f32'), {
+    assert.throws(() => modelOfGguf(coded).weightBytes('f32'), {
       code: 'E_GGUF_TYPE',
       message: /token_embd\.weight is IQ4_NL, which is not supported; supported are F32, /,
     });

@@ -3,6 +3,12 @@ import { describe, it } from 'node:test';
 import { tokenizerFromJson } from '../../../src/model/index.ts';
 import { TINY_TOKENIZER_JSON } from '../../support/tiny-bert.ts';
 
+const EMPTY_BPE = {
+  ...TINY_TOKENIZER_JSON,
+  post_processor: null,
+  model: { type: 'BPE', vocab: {}, merges: [] },
+};
+
 describe('tokenizerFromJson', () => {
   const tokenizer = tokenizerFromJson(TINY_TOKENIZER_JSON, 't.json');
 
@@ -42,9 +48,24 @@ describe('tokenizerFromJson', () => {
   const refused: [string, unknown, RegExp][] = [
     ['null', null, /model is missing/],
     ['no model', {}, /model is missing/],
-    ['another model', { model: { type: 'Unigram' } }, /"Unigram" is not supported/],
+    ['another model', { model: { type: 'WordLevel' } }, /"WordLevel" is not supported/],
     ['no vocabulary', { model: { type: 'WordPiece' } }, /vocab/],
     ['an id that is none', { model: { ...model, vocab: { a: -1 } } }, /"a" has the id -1/],
+    ['a vocabulary of words', { model: { type: 'Unigram', vocab: { a: 1 } } }, /no list of pieces/],
+    [
+      'a piece that is none',
+      { model: { type: 'Unigram', vocab: [[1, 2]] } },
+      /id 0 is 1, no token/,
+    ],
+    [
+      'bytes beside Unigram',
+      { model: { type: 'Unigram', vocab: [], byte_fallback: true } },
+      /byte_fallback of a Unigram/,
+    ],
+    ['ends of words', { model: { type: 'BPE', vocab: {}, end_of_word_suffix: '</w>' } }, /<\/w>/],
+    ['no decoder', { ...EMPTY_BPE, decoder: null }, /decoder null/],
+    ['another decoder', { ...EMPTY_BPE, decoder: { type: 'CTC' } }, /decoder "CTC"/],
+    ['added tokens that are none', { model, added_tokens: [{ id: 3 }] }, /id 3 is undefined/],
     ['other continuations', { model: { ...model, continuing_subword_prefix: '@' } }, /"@"/],
     [
       'an unknown normalizer',

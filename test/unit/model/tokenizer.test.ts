@@ -54,7 +54,7 @@ describe('tokenizerFromGguf', () => {
   it('refuses by name what it does not know, and malformed metadata', () => {
     for (const [changes, pattern] of [
       [{ 'tokenizer.ggml.model': 'llama' }, /"llama" is not supported/],
-      [{ 'tokenizer.ggml.pre': 'qwen2' }, /"qwen2" is not supported/],
+      [{ 'tokenizer.ggml.pre': 'tekken' }, /"tekken" is not supported/],
       [{ 'tokenizer.ggml.pre': undefined }, /null is not supported/],
       [{ 'tokenizer.ggml.pre': 'toString' }, /"toString" is not supported/],
       [{ 'tokenizer.ggml.tokens': undefined }, /tokens is missing/],

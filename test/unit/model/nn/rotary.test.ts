@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { rotaryTable } from '../../../../src/model/nn/rotary.ts';
+import { rotaryFrequencies, rotaryTable } from '../../../../src/model/nn/rotary.ts';
 import { rope, scope, tensor } from '../../../../src/tensor/index.ts';
 import { backends } from '../../../support/backends.ts';
 
@@ -11,7 +11,7 @@ for (const { name, backend } of backends()) {
   describe(`rotaryTable, ${name}`, () => {
     it('holds cos and sin of position times theta^(-2j/headDim)', () => {
       scope(() => {
-        const { cos, sin } = rotaryTable(5, 6, 1000, backend);
+        const { cos, sin } = rotaryTable(5, rotaryFrequencies(6, 1000), backend);
         assert.deepEqual(
           [cos.shape, sin.shape],
           [
@@ -32,14 +32,14 @@ for (const { name, backend } of backends()) {
 
     it('keeps its precision far out: angles are made in float64', () => {
       scope(() => {
-        const { cos } = rotaryTable(8192, 2, 10_000, backend);
+        const { cos } = rotaryTable(8192, rotaryFrequencies(2, 10_000), backend);
         assert.ok(Math.abs(cos.toFloat32()[8191] - Math.cos(8191)) < CLOSE);
       });
     });
 
     it('turns vectors so that products depend on the distance alone', () => {
       scope(() => {
-        const { cos, sin } = rotaryTable(40, 4, 10_000, backend);
+        const { cos, sin } = rotaryTable(40, rotaryFrequencies(4, 10_000), backend);
         const vector = (values: number[]) => tensor(values, [1, 1, 4], { backend });
         const turn = (values: number[], position: number) => {
           const at = tensor(Int32Array.of(position), [1], { backend });

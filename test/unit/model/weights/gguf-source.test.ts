@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ggufWeightSource, openGguf } from '../../../../src/model/index.ts';
+import { ggufWeightSource, llamaGgufName, openGguf } from '../../../../src/model/index.ts';
 import { memoryByteSource } from '../../../../src/platform/byte-source.ts';
 import { FormatError } from '../../../../src/tensor/index.ts';
 import { type GgufTensorSpec, writeGguf } from '../../../support/gguf-writer.ts';
@@ -11,7 +11,10 @@ const COLUMNS = 32;
 
 async function sourceOf(...tensors: GgufTensorSpec[]) {
   const file = await openGguf(memoryByteSource(writeGguf({ tensors }), 'x.gguf'));
-  return ggufWeightSource(file, 'ab'.repeat(32), HEAD_DIM);
+  return ggufWeightSource(file, 'ab'.repeat(32), {
+    name: llamaGgufName,
+    interleavedHeads: HEAD_DIM,
+  });
 }
 
 /** [rows, COLUMNS] whose elements tell their place. */
@@ -112,7 +115,8 @@ describe('ggufWeightSource', () => {
   it('names a block format it cannot read', async () => {
     const data = new Uint8Array(6 * 136);
     const source = await sourceOf({ name: 'token_embd.weight', dims: [256, 6], type: 23, data });
-    const matrix = await source.matrix('embedTokens', 6, 256);
-    assert.throws(() => matrix.toFloat32(), { code: 'E_GGUF_TYPE', message: /IQ4_XS/ });
+    const refused = { code: 'E_GGUF_TYPE', message: /token_embd\.weight is IQ4_XS/ };
+    await assert.rejects(source.matrix('embedTokens', 6, 256), refused);
+    assert.throws(() => source.type('embedTokens', [6, 256]), refused);
   });
 });

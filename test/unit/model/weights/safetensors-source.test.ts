@@ -29,7 +29,7 @@ async function source() {
   new DataView(head.buffer).setBigUint64(0, BigInt(json.length), true);
   const whole = Buffer.concat([head, json, ...parts.map(([, , data]) => data)]);
   const file = await openSafetensors(memoryByteSource(new Uint8Array(whole), 'm.safetensors'));
-  return safetensorsWeightSource(file, 'print', (name) => [`wrapped.${name}`, name]);
+  return safetensorsWeightSource(file, 'print', { names: (name) => [`wrapped.${name}`, name] });
 }
 
 describe('safetensorsWeightSource', () => {

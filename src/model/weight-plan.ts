@@ -1,0 +1,138 @@
+import { type Backend, keep, type Tensor, tensor } from '../tensor/index.ts';
+import type { WeightPrecision } from './backbone.ts';
+import type { LinearWeight } from './nn/linear.ts';
+import { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
+import type { WeightSource } from './weights/weight-source.ts';
+
+/** A matrix `[rows, columns]` that is held as the precision says. */
+export interface MatrixSpec {
+  readonly kind: 'matrix';
+  readonly shape: readonly [rows: number, columns: number];
+}
+
+/** A matrix or vector that is held in f32 whatever the precision. */
+export interface PlainSpec {
+  readonly kind: 'plain';
+  readonly shape: readonly number[];
+}
+
+/** All weights that a model asks of its files: a tree with the names of its parameters. */
+export interface WeightPlan {
+  readonly [name: string]: MatrixSpec | PlainSpec | WeightPlan | readonly WeightPlan[] | undefined;
+}
+
+/** The tree of parameters that a plan becomes. */
+export type Loaded<Plan> = Plan extends MatrixSpec
+  ? LinearWeight
+  : Plan extends PlainSpec
+    ? Tensor
+    : { readonly [Name in keyof Plan]: Loaded<Plan[Name]> };
+
+/** A matrix `[rows, columns]`, packed as the precision says. */
+export function matrix(rows: number, columns: number): MatrixSpec {
+  return { kind: 'matrix', shape: [rows, columns] };
+}
+
+/** A matrix `[rows, columns]` that stays in f32: rows are looked up in it. */
+export function table(rows: number, columns: number): PlainSpec {
+  return { kind: 'plain', shape: [rows, columns] };
+}
+
+/** A vector `[length]`, f32. */
+export function vector(length: number): PlainSpec {
+  return { kind: 'plain', shape: [length] };
+}
+
+/** The same layer `count` times. */
+export function layers<Layer extends WeightPlan>(count: number, layer: Layer): Layer[] {
+  return Array.from({ length: count }, () => layer);
+}
+
+/** Called with matrices done and in all. */
+export type LoadProgress = (done: number, total: number) => void;
+
+/** A weight of a plan and its name, its path in the tree (`layers.0.qProj`). */
+type NamedSpec = readonly [name: string, spec: MatrixSpec | PlainSpec];
+
+/** All weights of a plan, by name. */
+export function* plannedWeights(plan: WeightPlan, path = ''): Generator<NamedSpec> {
+  for (const [key, branch] of Object.entries(plan)) {
+    if (isSpec(branch)) yield [`${path}${key}`, branch];
+    else if (branch) yield* plannedWeights(branch as WeightPlan, `${path}${key}.`);
+  }
+}
+
+/**
+ * Bytes that the weights take on the backend once loaded, without reading them.
+ * @throws FormatError when the source lacks one, or has it in another shape or format
+ */
+export function plannedBytes(
+  plan: WeightPlan,
+  source: WeightSource,
+  precision: WeightPrecision,
+): number {
+  let bytes = 0;
+  for (const [name, { kind, shape }] of plannedWeights(plan)) {
+    const type = source.type(name, shape);
+    const [rows, columns = 1] = shape;
+    bytes +=
+      kind === 'matrix' ? packedMatrixBytes(rows, columns, type, precision) : 4 * rows * columns;
+  }
+  return bytes;
+}
+
+/**
+ * Takes a model's weights out of their source one by one, so that only one is held twice. When one
+ * cannot be had, those before it are given back.
+ * @throws FormatError when the source lacks one, or has it in another shape or format
+ */
+export async function loadPlan<Plan extends WeightPlan>(
+  plan: Plan,
+  source: WeightSource,
+  precision: WeightPrecision,
+  backend: Backend,
+  onProgress?: LoadProgress,
+): Promise<Loaded<Plan>> {
+  const all = [...plannedWeights(plan)];
+  const total = all.filter(([, { kind }]) => kind === 'matrix').length;
+  const held = new Map<string, LinearWeight>();
+  let done = 0;
+  try {
+    for (const [name, spec] of all) {
+      const { kind, shape } = spec;
+      if (kind === 'matrix') {
+        const stored = await source.matrix(name, ...spec.shape);
+        held.set(name, packMatrix(stored, precision, backend));
+        onProgress?.(++done, total);
+      } else {
+        const [rows, columns] = shape;
+        const values =
+          columns === undefined
+            ? await source.vector(name, rows)
+            : (await source.matrix(name, rows, columns)).toFloat32();
+        held.set(name, keep(tensor(values, shape, { backend })));
+      }
+    }
+  } catch (error) {
+    for (const weight of held.values()) weight.dispose();
+    throw error;
+  }
+  return grow(plan, held, '') as Loaded<Plan>;
+}
+
+/** The plan with its weights in their places. */
+function grow(plan: unknown, held: ReadonlyMap<string, LinearWeight>, path: string): unknown {
+  if (isSpec(plan)) return held.get(path);
+  if (typeof plan !== 'object' || plan === null) return undefined;
+  const at = (key: string | number) => (path ? `${path}.${key}` : `${key}`);
+  if (Array.isArray(plan)) return plan.map((branch, i) => grow(branch, held, at(i)));
+  return Object.fromEntries(
+    Object.entries(plan).map(([key, branch]) => [key, grow(branch, held, at(key))]),
+  );
+}
+
+function isSpec(branch: unknown): branch is MatrixSpec | PlainSpec {
+  return (
+    typeof branch === 'object' && branch !== null && Array.isArray((branch as PlainSpec).shape)
+  );
+}
