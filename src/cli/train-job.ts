@@ -9,6 +9,7 @@ import {
   type JobOutcome,
   type JobProgress,
   type LabelledRow,
+  newJobId,
   runJob,
   type TapPlan,
   type TimedBatch,
@@ -32,7 +33,7 @@ import { type TrainingFlags, trainingOptions } from './training-flags.ts';
 import { VERSION } from './version.ts';
 
 /** Baselines trained beside the side network. */
-const BASELINES = ['probe', 'mix'] as const;
+export const BASELINES = ['probe', 'mix'] as const;
 
 /** How long leaving may take where the server has stopped reading, in ms. */
 const HANG_UP_MS = 1_000;
@@ -43,6 +44,12 @@ export interface TrainFlags extends JobFlags, TrainingFlags {
   readonly adapterPath: string;
   readonly token?: string;
   readonly baselines: boolean;
+  /** Steps of the server between two checkpoints. */
+  readonly saveEvery: number;
+  /** Continue the job that was broken off. */
+  readonly resume?: boolean;
+  /** Drop it and begin anew. */
+  readonly restart?: boolean;
   readonly randomBackbone?: boolean;
   readonly trace?: string;
   readonly json?: boolean;
@@ -63,6 +70,7 @@ export async function train(
   const quiet = flags.json === true;
   // What can be known to fail is known before anything takes time.
   await checkFlags(flags);
+  const before = await jobBefore(flags);
   const prepared = await prepareJob(flags, { quiet, signal });
   const { data, template, modelPath } = prepared;
   const connection = await connectWs(flags.server, { token: flags.token, signal });
@@ -95,9 +103,21 @@ export async function train(
       rows: prepared.train.length,
       server: welcome.backend,
     });
-    const job = { flags, data, dataset, plan, rows: prepared.train, options, tracer, progress };
+    const rows = sentRows(flags, prepared);
+    const identity = jobIdentity(device.info, flags.deviceBackend, rows, plan, options);
+    if (before && flags.resume) checkSameJob(before.identity, identity);
+    else if (before) {
+      await connection.send({ type: 'forget', id: before.id });
+      await removePartialJob(flags.adapterPath);
+    }
+    const id = flags.resume && before ? before.id : newJobId();
+    const keep: KeptJob = {
+      id,
+      saveEvery: flags.saveEvery,
+      ...(flags.resume ? { resume: before?.calibration } : {}),
+    };
+    const job = { flags, data, dataset, plan, rows, identity, keep, options, tracer, progress };
     const outcome = await runRows(connection, device, job);
-    await hangUp(connection);
 
     const run: TrainedRun = { model: flags.model, plan, options, info: device.info };
     const { adapter, baselines, report } = await sumUp(run, job, outcome, device, prefixTokens);
@@ -106,11 +126,17 @@ export async function train(
     await writeAdapterFolder(flags.adapterPath, adapter, baselines, {
       'config.yaml': config({ template, layers }),
     });
+    // Only now nobody will come back for the job.
+    await removePartialJob(flags.adapterPath);
+    await connection.send({ type: 'forget', id }).catch(() => {});
+    await hangUp(connection);
     const wall = (performance.now() - started) / 1000;
     return {
       report: { ...report, seconds: { ...report.seconds, wall } },
       trace: tracer.toJson(),
     };
+  } catch (error) {
+    throw await withAdvice(error, flags.adapterPath);
   } finally {
     signal.removeEventListener('abort', cancel);
     progress?.done();
@@ -128,6 +154,34 @@ async function checkFlags(flags: TrainFlags): Promise<void> {
   if (flags.trace) await checkWritable('--trace', flags.trace, 'file');
 }
 
+/** The job that was broken off here, if there is one; it is neither forgotten nor taken up unasked. */
+async function jobBefore(flags: TrainFlags): Promise<PartialJob | undefined> {
+  const { adapterPath, resume, restart } = flags;
+  if (resume && restart) throw new UsageError('--resume and --restart exclude each other');
+  if (resume) return readPartialJob(adapterPath);
+  if (!hasPartialJob(adapterPath)) return undefined;
+  if (restart) {
+    return readPartialJob(adapterPath).catch(async () => {
+      await removePartialJob(adapterPath);
+      return undefined;
+    });
+  }
+  throw new UsageError(
+    `--adapter-path: a job for ${adapterPath} was broken off; --resume goes on with it, --restart drops it`,
+    'E_RESUME',
+  );
+}
+
+/** The error of a job, with what can be done where it is kept. */
+async function withAdvice(error: unknown, adapterPath: string): Promise<unknown> {
+  if (!(error instanceof MobillmError) || !hasPartialJob(adapterPath)) return error;
+  const { code } = error;
+  if (code === 'E_DIVERGED') await removePartialJob(adapterPath);
+  else if (code === 'E_JOB_UNKNOWN') error.message += '; --restart begins anew';
+  else if (code !== 'E_RESUME') error.message += '; --resume goes on where it stopped';
+  return error;
+}
+
 /** Ends the connection in order, or at once where the server has stopped reading. */
 async function hangUp(connection: Connection): Promise<void> {
   const timer = setTimeout(() => connection.fail('E_CANCELLED', 'interrupted'), HANG_UP_MS);
@@ -135,12 +189,26 @@ async function hangUp(connection: Connection): Promise<void> {
   clearTimeout(timer);
 }
 
+/** The rows in the order in which they are sent. */
+function sentRows(
+  { batchSize, seed }: TrainFlags,
+  { data, train }: PreparedJob,
+): Record<'train' | 'valid', LabelledRow[]> {
+  const labelled = (samples: readonly Sample[]): LabelledRow[] =>
+    samples.map((sample, id) => ({ id, sample, label: data.labels.indexOf(sample.label) }));
+  const rows = labelled(train);
+  const order = epochBatches({ count: rows.length, batchSize, seed, epoch: 0 }).flat();
+  return { train: order.map((i) => rows[i]), valid: labelled(data.valid) };
+}
+
 interface RowsJob {
   readonly flags: TrainFlags;
   readonly data: Dataset;
   readonly dataset: DataReport;
   readonly plan: TapPlan;
-  readonly rows: readonly Sample[];
+  readonly rows: Readonly<Record<'train' | 'valid', readonly LabelledRow[]>>;
+  readonly identity: JobIdentity;
+  readonly keep: KeptJob;
   readonly options: TrainingOptions;
   readonly tracer: Tracer;
   readonly progress: JobProgress & Pick<TrainProgress, 'onTestBatch'>;
@@ -153,11 +221,22 @@ async function runRows(
   job: RowsJob,
 ): Promise<JobOutcome & { test: TimedBatch[] }> {
   const { flags, data, plan, rows, options, tracer, progress } = job;
-  const { batchSize, seed } = flags;
-  const labelled = (samples: readonly Sample[]): LabelledRow[] =>
-    samples.map((sample, id) => ({ id, sample, label: data.labels.indexOf(sample.label) }));
-  const train = labelled(rows);
-  const order = epochBatches({ count: train.length, batchSize, seed, epoch: 0 }).flat();
+  const { batchSize, adapterPath, server } = flags;
+  let partial: PartialJob | undefined;
+  const keeping: Pick<JobProgress, 'onAccepted' | 'onSaved'> = {
+    async onAccepted({ resumable, batches, step }, calibration) {
+      progress.onAccepted({ batches, step });
+      if (!resumable) return;
+      const saved = { batches, step };
+      partial = { id: keep.id, server, identity, calibration, saved };
+      await writePartialJob(adapterPath, partial);
+    },
+    onSaved({ batches, step }) {
+      if (!partial) return;
+      partial = { ...partial, saved: { batches, step } };
+      writing = writing.then(() => writePartialJob(adapterPath, partial))
+    },
+  };
   let test: TimedBatch[] = [];
   const outcome = await runJob(
     connection,
@@ -165,12 +244,12 @@ async function runRows(
     {
       plan,
       width: device.info.hiddenSize,
-      train: order.map((i) => train[i]),
-      valid: labelled(data.valid),
+      ...rows,
       training: options,
+      keep,
     },
     tracer,
-    progress,
+    { ...progressOf(progress), ...keeping },
     async () => {
       const samples = data.test ?? [];
       test = await encodeRows(device, samples, batchSize, (batch, done) => {

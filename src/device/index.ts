@@ -14,18 +14,22 @@ export {
 } from './device-engine.ts';
 export { shotsPrefix } from './prefix.ts';
 export {
+  type CalibrationTables,
   type DeviceIdentity,
   type EncodingEngine,
   greet,
   type JobOutcome,
   type JobProgress,
   type JobSpec,
+  type KeptJob,
   type LabelledRow,
+  newJobId,
   runJob,
   type TimedBatch,
 } from './run-job.ts';
 export { shapeOfPlan, type TapPlan } from './tap-plan.ts';
 export { poolTaps, TAP_KINDS, type TapKind } from './tap-pooling.ts';
+export { estimateTraffic, type TrafficEstimate } from './traffic.ts';
 export {
   surveyTokens,
   type TokenSurvey,

@@ -5,7 +5,9 @@ import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
 import { ProtocolError } from '../tensor/index.ts';
 import { parseTraceRecord, type Tracer } from '../trace/index.ts';
 import {
+  type AcceptMessage,
   type Connection,
+  decodeHalves,
   type EpochMessage,
   encodeHalves,
   estimateClockOffset,
@@ -14,6 +16,7 @@ import {
   type JobMessage,
   type JsonObject,
   PROTOCOL_VERSION,
+  type SavedMessage,
   type Split,
   type StepMessage,
   TAPS_HEADER_BYTES,
@@ -23,10 +26,13 @@ import type { EncodedBatch } from './device-engine.ts';
 import type { TapPlan } from './tap-plan.ts';
 
 /** Bytes of activations in one frame: small enough that nothing waits long behind one. */
-const MAX_TILE_BYTES = 1024 * 1024;
+export const MAX_TILE_BYTES = 1024 * 1024;
 
 /** Bytes of files (adapters) the server may have under way to the device. */
 const DEVICE_CREDIT_WINDOW = 4 * 1024 * 1024;
+
+/** As good as never: of a job that nobody will come back for. */
+const NEVER_SAVE = 2 ** 31;
 
 /** A batch with the time it was computed in, by `monotonicMs` of this machine. */
 export interface TimedBatch extends EncodedBatch {
@@ -38,6 +44,8 @@ export interface TimedBatch extends EncodedBatch {
 export interface EncodingEngine {
   /** Calibrates the codec of all that follows. */
   calibrate(samples: readonly Sample[]): Promise<ChannelAffine> | ChannelAffine;
+  /** Encodes all that follows as an earlier start of the job did. */
+  useCalibration(calibration: ChannelAffine): Promise<void> | void;
   /** Runs samples through the backbone and encodes what is sent of them. */
   encode(samples: readonly Sample[]): Promise<TimedBatch> | TimedBatch;
 }
@@ -59,7 +67,22 @@ export interface JobSpec {
   readonly train: readonly LabelledRow[];
   readonly valid: readonly LabelledRow[];
   readonly training: JobMessage['training'];
+  /** How it can be continued; without it, it is a job of its own that nobody will come back for. */
+  readonly keep?: KeptJob;
 }
+
+/** How a job is known to the server, and what to continue it with. */
+export interface KeptJob {
+  /** From `newJobId`; who knows it may continue the job. */
+  readonly id: string;
+  /** Steps of the server between two checkpoints. */
+  readonly saveEvery: number;
+  /** Of the first start, where this is not it. */
+  readonly resume?: CalibrationTables;
+}
+
+/** A calibration as it travels in JOB. */
+export type CalibrationTables = Pick<JobMessage['codec'], 'mean' | 'scale'>;
 
 /** A sample as it is sent: with its number, and the index of its class. */
 export interface LabelledRow {
@@ -71,6 +94,10 @@ export interface LabelledRow {
 
 /** What the job tells while it runs. */
 export interface JobProgress {
+  /** The server has taken the job on, and says how far it is. Awaited before the first row. */
+  onAccepted?(accepted: AcceptMessage, calibration: CalibrationTables): Promise<void> | void;
+  /** So much is on the server's disk. */
+  onSaved?(saved: SavedMessage): void;
   /** A batch has been computed and handed to the socket. */
   onBatch?(batch: {
     split: Split;
@@ -132,31 +159,39 @@ export async function runJob(
   progress: JobProgress = {},
   afterRows?: () => Promise<void>,
 ): Promise<JobOutcome> {
-  const { plan } = job;
-  const first = job.train.slice(0, job.training.batchSize).map((row) => row.sample);
-  const calibration = await engine.calibrate(first);
+  const { plan, keep } = job;
+  const calibration = keep?.resume ?? (await calibrateOn(engine, job));
+  if (keep?.resume) {
+    const channels = plan.layers.length * plan.kinds.length * job.width;
+    const [mean, scale] = [calibration.mean, calibration.scale].map((t) =>
+      decodeHalves(t, channels),
+    );
+    await engine.useCalibration({ mean, scale });
+  }
   await connection.send({
     type: 'job',
-    id: newJobKey(),
-    resume: false,
-    saveEvery: 100,
+    id: keep?.id ?? newJobId(),
+    resume: keep?.resume !== undefined,
+    saveEvery: keep?.saveEvery ?? NEVER_SAVE,
     task: { kind: 'classification', classes: plan.labels.length, labels: [...plan.labels] },
     taps: { layers: [...plan.layers], kinds: [...plan.kinds], width: job.width },
     codec: {
       bits: plan.bits,
       groupSize: ACTIVATION_GROUP_SIZE,
-      mean: encodeHalves(calibration.mean),
-      scale: encodeHalves(calibration.scale),
+      ...calibration,
     },
     training: job.training,
     rows: { train: job.train.length, valid: job.valid.length },
   });
-  expect(await connection.receive(), 'accept');
+  const accepted = expect(await connection.receive(), 'accept');
+  await progress.onAccepted?.(accepted, calibration);
   const clock = await estimateClockOffset(connection);
-  const sender = sendRows(connection, engine, job, tracer, progress).then(async (sent) => {
-    await afterRows?.();
-    return sent;
-  });
+  const sender = sendRows(connection, engine, job, accepted.batches, tracer, progress).then(
+    async (sent) => {
+      await afterRows?.();
+      return sent;
+    },
+  );
   const receiver = receiveOutcome(connection, tracer, clock.offsetMs, progress);
   const [sent, outcome] = await Promise.all([sender, receiver]);
   return {
@@ -167,16 +202,24 @@ export async function runJob(
 }
 
 /** The name of a new job: 128 random bits in hex, which nobody can guess. */
-export function newJobKey(): string {
+export function newJobId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Computes and sends all rows; batch t travels while batch t+1 is computed. */
+/** Calibrates with the first batch, as it will be sent. */
+async function calibrateOn(engine: EncodingEngine, job: JobSpec): Promise<CalibrationTables> {
+  const first = job.train.slice(0, job.training.batchSize).map((row) => row.sample);
+  const { mean, scale } = await engine.calibrate(first);
+  return { mean: encodeHalves(mean), scale: encodeHalves(scale) };
+}
+
+/** Computes and sends all rows but those of the first `held` batches; batch t travels while batch t+1 is computed. */
 async function sendRows(
   connection: Connection,
   engine: EncodingEngine,
   job: JobSpec,
+  held: number,
   tracer: Tracer,
   progress: JobProgress,
 ): Promise<{ tokens: number; truncated: number }> {
@@ -193,13 +236,17 @@ async function sendRows(
   ] as const) {
     for (let start = 0; start < rows.length; start += size) {
       const part = rows.slice(start, start + size);
+      const id = number++;
+      if (id < held) {
+        samplesSent += part.length;
+        continue;
+      }
       const batch = await engine.encode(part.map((row) => row.sample));
       const { startMs, endMs } = batch;
-      const name = `forward ${split} ${number}`;
+      const name = `forward ${split} ${id}`;
       tracer.span(name, 'compute', 'compute', startMs, endMs, { tokens: batch.tokens });
       // One batch may be on its way while the next is computed; a second would only wait there.
       await sending;
-      const id = number++;
       sending = sendBatch(connection, job, split, id, part, batch, tracer).then(() => {
         samplesSent += part.length;
         progress.onBatch?.({
@@ -282,6 +329,9 @@ async function receiveOutcome(
         break;
       case 'epoch':
         progress.onEpoch?.(message);
+        break;
+      case 'saved':
+        progress.onSaved?.(message);
         break;
       case 'result':
         metrics = message.metrics;

@@ -1,12 +1,19 @@
 import type { Command } from 'commander';
 import { writeFileAtomic } from '../../platform/node.ts';
+import { UsageError } from '../../tensor/errors.ts';
 import { addColumnFlags } from '../column-flags.ts';
 import { addConfigFlag, type ConfigValue, configText } from '../config-file.ts';
+import { dryRun, renderDryRun } from '../dry-run.ts';
 import { addModelFlags, addTapFlags } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { printReport } from '../report.ts';
 import { type TrainFlags, train } from '../train-job.ts';
 import { addTrainingFlags } from '../training-flags.ts';
+
+interface TrainCommandFlags extends Omit<TrainFlags, 'server'> {
+  readonly server?: string;
+  readonly dryRun?: boolean;
+}
 
 /** `mobillm train`: tunes a side network on one's own data, with a server. */
 export function registerTrain(program: Command): void {
@@ -15,7 +22,7 @@ export function registerTrain(program: Command): void {
     .description(
       'tune a side network on a folder of {train,valid,test}.{jsonl,csv,tsv}, with a server',
     )
-    .requiredOption('--server <url>', 'ws:// or wss:// address of mobillm serve')
+    .option('--server <url>', 'ws:// or wss:// address of mobillm serve')
     .requiredOption(
       '--data <folder>',
       'folder with train.jsonl (.csv, .tsv) and, if you like, valid and test',
@@ -29,6 +36,7 @@ export function registerTrain(program: Command): void {
       '--trace <file>',
       "write what device, wire and server did when, in Chrome's trace format",
     )
+    .option('--dry-run', 'print what it would do, send and take in memory, and do nothing')
     .option('--json', 'print one JSON object on standard output instead of the table');
   addConfigFlag(command)
     .addHelpText(
@@ -39,7 +47,12 @@ Data: a line a sample, {"text": "...", "label": "..."} with an optional "text_pa
 train validates. The text stays here; what is sent are hidden states,
 in few bits, and the labels: see "Privacy" in the README.`,
     )
-    .action(async (flags: TrainFlags) => {
+    .action(async ({ server, dryRun: dry, ...rest }: TrainCommandFlags) => {
+      if (dry) return showDryRun(rest);
+      if (server === undefined) {
+        throw new UsageError('--server is missing; give the address that mobillm serve printed');
+      }
+      const flags: TrainFlags = { ...rest, server };
       await interruptible(`no adapter was written to ${flags.adapterPath}`, async (signal) => {
         const config = (resolved: Record<string, ConfigValue>) => configText(command, resolved);
         const { report, trace } = await train(flags, signal, config);
@@ -47,4 +60,12 @@ in few bits, and the labels: see "Privacy" in the README.`,
         if (flags.trace) await writeFileAtomic(flags.trace, trace);
       });
     });
+}
+
+async function showDryRun(flags: Omit<TrainFlags, 'server'>): Promise<void> {
+  await interruptible('nothing was done', async (signal) => {
+    const quiet = flags.json === true;
+    const run = await dryRun(flags, { quiet, signal });
+    process.stdout.write(`${quiet ? JSON.stringify(run) : renderDryRun(run)}\n`);
+  });
 }

@@ -1,0 +1,60 @@
+import { encodedLength } from '../quant/index.ts';
+import { FRAME_HEADER_BYTES, TAPS_HEADER_BYTES } from '../transport/index.ts';
+import { MAX_TILE_BYTES } from './run-job.ts';
+import type { TapPlan } from './tap-plan.ts';
+
+/** What a job will send to the server, in bytes. */
+export interface TrafficEstimate {
+  /** Rows of activations and their frames, train and valid; exact. */
+  readonly activations: number;
+  /** Row numbers and class indices; exact. */
+  readonly labels: number;
+  /** JOB: class names, hyper-parameters, the codec's calibration; about. */
+  readonly job: number;
+  /** All of it. Everything is sent in the first epoch, nothing in any later one. */
+  readonly total: number;
+  /** Activations and labels of one sample, its share of the frames with it. */
+  readonly perSample: number;
+}
+
+/** HELLO, FINISH and the JSON of JOB beside class names, layers and calibration, about. */
+const JOB_REST_BYTES = 1200;
+
+/**
+ * What training under a plan sends, without running anything.
+ * @param width of the backbone's hidden states.
+ * @param rows class indices of the rows, in any order.
+ */
+export function estimateTraffic(
+  plan: TapPlan,
+  width: number,
+  batchSize: number,
+  rows: { readonly train: readonly number[]; readonly valid: readonly number[] },
+): TrafficEstimate {
+  const layers = plan.layers.length;
+  const rowBytes = encodedLength(plan.kinds.length, width, plan.bits);
+  const tileRows = Math.max(1, Math.floor(MAX_TILE_BYTES / rowBytes));
+  let [activations, labels, batch] = [0, 0, 0];
+  for (const split of ['train', 'valid'] as const) {
+    for (let start = 0; start < rows[split].length; start += batchSize) {
+      const part = rows[split].slice(start, start + batchSize);
+      const frames = layers * Math.ceil(part.length / tileRows);
+      activations +=
+        layers * part.length * rowBytes + frames * (FRAME_HEADER_BYTES + TAPS_HEADER_BYTES);
+      const body = { batch: batch++, split, rows: part.map((_, i) => start + i), labels: part };
+      labels += FRAME_HEADER_BYTES + JSON.stringify(body).length;
+    }
+  }
+  const names = new TextEncoder().encode(JSON.stringify(plan.labels)).length;
+  // Two f16 a channel, in base64.
+  const calibration = 2 * 4 * Math.ceil((2 * layers * plan.kinds.length * width) / 3);
+  const job = JOB_REST_BYTES + names + calibration + JSON.stringify(plan.layers).length;
+  const samples = rows.train.length + rows.valid.length;
+  return {
+    activations,
+    labels,
+    job,
+    total: activations + labels + job,
+    perSample: (activations + labels) / samples,
+  };
+}
