@@ -195,7 +195,7 @@ export function renderDryRun(run: DryRun): string {
     ],
     [
       'bytes up',
-      `${formatBytes(traffic.up.total)} in epoch 1 (${sent}), ${formatBytes(traffic.up.perSample)} a sample${later}`,
+      `${formatBytes(traffic.up.total)} in epoch 1 (${sent}), ${formatBytes(Math.round(traffic.up.perSample))} a sample${later}`,
     ],
     ['bytes down', `about ${formatBytes(traffic.downAbout)}`],
     [

@@ -6,6 +6,7 @@ import { registerEval } from './commands/eval.ts';
 import { registerGenerate } from './commands/generate.ts';
 import { registerInspect } from './commands/inspect.ts';
 import { registerPredict } from './commands/predict.ts';
+import { registerPreprocess } from './commands/preprocess.ts';
 import { registerPull } from './commands/pull.ts';
 import { registerServe } from './commands/serve.ts';
 import { registerTrain } from './commands/train.ts';
@@ -42,6 +43,7 @@ for (const register of [
   registerPredict,
   registerGenerate,
   registerInspect,
+  registerPreprocess,
   registerPull,
   registerDemo,
 ]) {
