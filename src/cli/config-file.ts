@@ -11,7 +11,7 @@ import { VERSION } from './version.ts';
 const NOT_IN_FILES = new Set(['config', 'token', 'help', 'version', 'debug']);
 
 /** Options that say how a run is watched and not what it makes. */
-const NOT_SAVED = new Set(['json', 'trace', 'dry-run', 'resume', 'config', 'token']);
+const NOT_SAVED = new Set(['json', 'trace', 'dry-run', 'resume', 'restart', 'config', 'token']);
 
 /** Options whose value is taken from a file as it is: YAML has escapes of its own. */
 const VERBATIM = new Set(['template']);

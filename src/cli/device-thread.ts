@@ -48,8 +48,20 @@ export interface DeviceMemory {
 /** A prompt and how it is to be continued. */
 export interface GenerateRequest extends SamplingOptions {
   readonly prompt: string;
+  /** Whether the prompt is the user's turn of a conversation, worded by the model's template. */
+  readonly chat?: boolean;
+  /** The system's turn before it. */
+  readonly system?: string;
   readonly maxTokens: number;
   readonly seed: number;
+}
+
+/** What a continuation took: tokens, and milliseconds until the first and until the last. */
+export interface GeneratedText {
+  readonly tokens: number;
+  readonly promptTokens: number;
+  readonly promptMs: number;
+  readonly totalMs: number;
 }
 
 /**
@@ -102,6 +114,10 @@ export class DeviceThread implements EncodingEngine {
     return this.rpc.call('calibrate', samples);
   }
 
+  useCalibration(calibration: ChannelAffine): Promise<void> {
+    return this.rpc.call('useCalibration', calibration);
+  }
+
   encode(samples: readonly Sample[]): Promise<TimedBatch> {
     return this.rpc.call('encode', samples);
   }
@@ -117,10 +133,7 @@ export class DeviceThread implements EncodingEngine {
   }
 
   /** Streams a continuation; resolves with the number of tokens made. */
-  generate(
-    request: GenerateRequest,
-    onText: (text: string) => void,
-  ): Promise<{ tokens: number; promptTokens: number; promptMs: number; totalMs: number }> {
+  generate(request: GenerateRequest, onText: (text: string) => void): Promise<GeneratedText> {
     return this.rpc.call('generate', request, { onEvent: onText });
   }
 

@@ -1,5 +1,4 @@
 /** Entry of the device's compute thread: owns the backend, the backbone and the adapters. */
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Sample } from '../data/index.ts';
 import {
   type DeviceEngine,
@@ -9,11 +8,10 @@ import {
   type TimedBatch,
   type Wording,
 } from '../device/index.ts';
-import { generate, type LoadedAdapter } from '../model/index.ts';
+import type { ChannelAffine, LoadedAdapter, ModelDialogue } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
-import { random, UsageError } from '../tensor/index.ts';
 import { instantiateAdapter, type SavedAdapter } from './adapter-folder.ts';
 import type {
   DeviceInfo,
@@ -21,9 +19,11 @@ import type {
   GenerateRequest,
   LoadModelOptions,
 } from './device-thread.ts';
+import { generateText } from './generate-text.ts';
 import { loadEngine } from './load-engine.ts';
 
 let engine: DeviceEngine | undefined;
+let dialogue: ModelDialogue = { stopTokenIds: [] };
 const adapters = new Map<string, LoadedAdapter>();
 
 function loaded(): DeviceEngine {
@@ -33,8 +33,9 @@ function loaded(): DeviceEngine {
 
 serveRpc(parentPort(), {
   async load(options: LoadModelOptions, { emit }): Promise<DeviceInfo> {
-    const { engine: made, config, fingerprint } = await loadEngine(options, emit);
+    const { engine: made, config, fingerprint, ...rest } = await loadEngine(options, emit);
     engine = made;
+    dialogue = rest.dialogue;
     const { backbone } = made;
     return {
       fingerprint,
@@ -57,6 +58,8 @@ serveRpc(parentPort(), {
 
   calibrate: (samples: readonly Sample[]) => loaded().calibrate(samples),
 
+  useCalibration: (calibration: ChannelAffine) => loaded().useCalibration(calibration),
+
   encode(samples: readonly Sample[], { transfer }): TimedBatch {
     const startMs = monotonicMs();
     const batch = loaded().encode(samples);
@@ -77,33 +80,8 @@ serveRpc(parentPort(), {
     return loaded().classify(adapter, batch);
   },
 
-  async generate(request: GenerateRequest, { emit }) {
-    const { backbone, tokenizer } = loaded();
-    const ids = tokenizer.encode(request.prompt);
-    const { maxPositionEmbeddings } = backbone.config;
-    if (ids.length >= maxPositionEmbeddings) {
-      throw new UsageError(
-        `--prompt: its ${ids.length} tokens fill the model's context of ${maxPositionEmbeddings}; use a shorter one`,
-      );
-    }
-    const stream = tokenizer.decodeStream();
-    const startMs = monotonicMs();
-    let promptMs = 0;
-    let tokens = 0;
-    const stop = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
-    for (const id of generate(backbone, ids, {
-      ...request,
-      stopTokens: stop,
-      random: random(request.seed),
-    })) {
-      if (tokens++ === 0) promptMs = monotonicMs() - startMs;
-      const text = stream.push(id);
-      if (text) emit(text);
-      await turn();
-    }
-    const rest = stream.flush();
-    if (rest) emit(rest);
-    return { tokens, promptTokens: ids.length, promptMs, totalMs: monotonicMs() - startMs };
+  generate(request: GenerateRequest, { emit }) {
+    return generateText(loaded(), dialogue, request, emit);
   },
 
   memory(): DeviceMemory {

@@ -1,6 +1,11 @@
 import {
+  folderDialogue,
+  folderTokenizer,
   type GgufFile,
   type GgufValue,
+  type HfFolder,
+  type ModelFamily,
+  modelOfFolder,
   modelOfGguf,
   type SafetensorsFile,
   type StoredModel,
@@ -17,6 +22,7 @@ export type MetadataValue =
   | string
   | number
   | boolean
+  | null
   | { readonly length: number; readonly first: readonly MetadataValue[] };
 
 /** A tensor of a file: shape outermost first, bytes as stored. */
@@ -27,9 +33,9 @@ export interface TensorSummary {
   readonly bytes: number;
 }
 
-/** What stands in a file of weights, and what mobillm would make of it. */
+/** What stands in a model's files, and what mobillm would make of it. */
 export interface FileSummary {
-  readonly format: 'gguf' | 'safetensors';
+  readonly format: 'gguf' | 'safetensors' | 'folder';
   /** Of the format; null where it has none. */
   readonly version: number | null;
   /** As the file names it; null where it does not. */
@@ -50,6 +56,16 @@ export interface FileSummary {
     readonly supported: boolean;
     readonly reasons: readonly { readonly code: string; readonly message: string }[];
   };
+  /** Its sizes; null where the architecture is not built in, or is none. */
+  readonly model: {
+    readonly family: ModelFamily;
+    readonly layers: number;
+    readonly hiddenSize: number;
+    readonly vocabSize: number;
+    readonly contextLength: number;
+  } | null;
+  /** Whether `generate --chat` finds how to word a conversation. */
+  readonly chatTemplate: boolean;
   /** Bytes of the loaded weights under each `--weights`; null where they cannot be loaded. */
   readonly weightBytes: Readonly<Record<WeightPrecision, number>> | null;
 }
@@ -61,6 +77,15 @@ function metadataValue(value: GgufValue): MetadataValue {
   if (typeof value !== 'object') return value;
   const first = Array.from(value.slice(0, SHOWN_ITEMS), (item) => metadataValue(item));
   return { length: value.length, first };
+}
+
+/** A JSON value fit for a summary: what is nested becomes its text. */
+function jsonValue(value: unknown): MetadataValue {
+  if (Array.isArray(value)) {
+    return { length: value.length, first: value.slice(0, SHOWN_ITEMS).map(jsonValue) };
+  }
+  if (typeof value === 'object' && value !== null) return JSON.stringify(value);
+  return value as string | number | boolean | null;
 }
 
 function totals(tensors: readonly TensorSummary[]): Pick<FileSummary, 'parameters' | 'types'> {
@@ -79,8 +104,11 @@ function totals(tensors: readonly TensorSummary[]): Pick<FileSummary, 'parameter
   };
 }
 
+/** Why a model does not run. */
+type Reason = FileSummary['runs']['reasons'][number];
+
 /** What `attempt` gives, or null and its error among the reasons. */
-function orReason<T>(reasons: { code: string; message: string }[], attempt: () => T): T | null {
+function orReason<T>(reasons: Reason[], attempt: () => T): T | null {
   try {
     return attempt();
   } catch (error) {
@@ -90,20 +118,28 @@ function orReason<T>(reasons: { code: string; message: string }[], attempt: () =
   }
 }
 
-/** Bytes of the loaded weights under each `--weights`; null, and a reason, where there is no model. */
-function weightBytesOf(
-  reasons: { code: string; message: string }[],
+/** What becomes of the files once loaded; nulls, and a reason, where they are no model. */
+function modelParts(
+  reasons: Reason[],
   attempt: () => StoredModel,
-): FileSummary['weightBytes'] {
-  const model = orReason(reasons, attempt);
-  return (
-    model &&
-    orReason(reasons, () => ({
-      int8: model.weightBytes('int8'),
-      int4: model.weightBytes('int4'),
-      f32: model.weightBytes('f32'),
-    }))
-  );
+): Pick<FileSummary, 'model' | 'weightBytes'> {
+  const stored = orReason(reasons, attempt);
+  if (!stored) return { model: null, weightBytes: null };
+  const { family, config } = stored;
+  return {
+    model: {
+      family,
+      layers: config.numHiddenLayers,
+      hiddenSize: config.hiddenSize,
+      vocabSize: config.vocabSize,
+      contextLength: config.maxPositionEmbeddings,
+    },
+    weightBytes: orReason(reasons, () => ({
+      int8: stored.weightBytes('int8'),
+      int4: stored.weightBytes('int4'),
+      f32: stored.weightBytes('f32'),
+    })),
+  };
 }
 
 /** Sums up a GGUF file from its header: no tensor is read. */
@@ -114,8 +150,8 @@ export function summarizeGguf(file: GgufFile): FileSummary {
     shape,
     bytes: byteLength,
   }));
-  const reasons: { code: string; message: string }[] = [];
-  const weightBytes = weightBytesOf(reasons, () => modelOfGguf(file));
+  const reasons: Reason[] = [];
+  const parts = modelParts(reasons, () => modelOfGguf(file));
   orReason(reasons, () => tokenizerFromGguf(file.metadata));
   const architecture = file.metadata.get('general.architecture');
   return {
@@ -129,19 +165,38 @@ export function summarizeGguf(file: GgufFile): FileSummary {
     ...totals(tensors),
     tensors,
     runs: { supported: reasons.length === 0, reasons },
-    weightBytes,
+    ...parts,
+    chatTemplate: typeof file.metadata.get('tokenizer.chat_template') === 'string',
+  };
+}
+
+/** Sums up a model folder from its configuration and headers: no tensor is read. */
+export function summarizeFolder(folder: HfFolder): FileSummary {
+  const { json } = folder.config;
+  const config = typeof json === 'object' && json !== null ? Object.entries(json) : [];
+  const tensors = tensorsOf(folder.weights);
+  const reasons: Reason[] = [];
+  const parts = modelParts(reasons, () => modelOfFolder(folder.config, folder.weights));
+  const tokenizer = orReason(reasons, () => folderTokenizer(folder));
+  const dialogue = tokenizer && orReason(reasons, () => folderDialogue(folder, tokenizer));
+  const modelType = (json as { model_type?: unknown } | null)?.model_type;
+  return {
+    format: 'folder',
+    version: null,
+    architecture: typeof modelType === 'string' ? modelType : null,
+    metadata: Object.fromEntries(config.map(([key, value]) => [key, jsonValue(value)])),
+    ...totals(tensors),
+    tensors,
+    runs: { supported: reasons.length === 0, reasons },
+    ...parts,
+    chatTemplate: dialogue?.chatTemplate !== undefined,
   };
 }
 
 /** Sums up a safetensors file, which holds tensors and neither configuration nor tokenizer. */
 export function summarizeSafetensors(file: SafetensorsFile): FileSummary {
-  const tensors = [...file.tensors].map(([name, { type, shape, byteLength }]) => ({
-    name,
-    type,
-    shape,
-    bytes: byteLength,
-  }));
-  const message = `${file.name}: a safetensors file alone has neither configuration nor tokenizer`;
+  const tensors = tensorsOf(file);
+  const message = `${file.name}: a safetensors file alone has neither configuration nor tokenizer; inspect its folder`;
   return {
     format: 'safetensors',
     version: null,
@@ -150,6 +205,17 @@ export function summarizeSafetensors(file: SafetensorsFile): FileSummary {
     ...totals(tensors),
     tensors,
     runs: { supported: false, reasons: [{ code: 'E_MODEL', message }] },
+    model: null,
+    chatTemplate: false,
     weightBytes: null,
   };
+}
+
+function tensorsOf(file: SafetensorsFile): TensorSummary[] {
+  return [...file.tensors].map(([name, { type, shape, byteLength }]) => ({
+    name,
+    type,
+    shape,
+    bytes: byteLength,
+  }));
 }

@@ -17,19 +17,20 @@ export class InterruptedError extends Error {
 /**
  * Runs a command so that the first Ctrl-C (or SIGTERM) aborts its signal, for it to end cleanly,
  * and a second ends the process at once.
- * @param unsaved what the person should know when interrupted
+ * @param unsaved what the person should know when interrupted, asked for when that is over
  * @throws InterruptedError when aborted, whatever error the abort led to
  */
 export async function interruptible<T>(
-  unsaved: string,
+  unsaved: string | (() => string),
   body: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
+  const text = () => (typeof unsaved === 'string' ? unsaved : unsaved());
   let first = 0;
   const stop = () => {
     if (!controller.signal.aborted) {
       first = performance.now();
-      controller.abort(new InterruptedError(unsaved));
+      controller.abort(new InterruptedError(text()));
     } else if (performance.now() - first > SAME_MS) {
       process.exit(128 + constants.signals.SIGINT);
     }
@@ -39,7 +40,7 @@ export async function interruptible<T>(
   try {
     return await body(controller.signal);
   } catch (error) {
-    if (controller.signal.aborted) throw new InterruptedError(unsaved);
+    if (controller.signal.aborted) throw new InterruptedError(text());
     throw error;
   } finally {
     process.off('SIGINT', stop);

@@ -9,7 +9,6 @@ import {
   type JobOutcome,
   type JobProgress,
   type LabelledRow,
-  newJobId,
   runJob,
   type TapPlan,
   type TimedBatch,
@@ -25,8 +24,10 @@ import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
 import { type DataReport, renderData, reportData } from './data-report.ts';
 import type { DeviceThread } from './device-thread.ts';
 import { encodeRows, majorityAccuracy, measureAdapter } from './evaluate.ts';
+import { brokenOffJob, JobKeeper, type KeepFlags, withAdvice } from './kept-job.ts';
 import { loadDevice } from './load-device.ts';
-import { type JobFlags, planJob, prepareJob } from './prepare-job.ts';
+import { jobIdentity } from './partial-job.ts';
+import { type JobFlags, type PreparedJob, planJob, prepareJob } from './prepare-job.ts';
 import type { TrainReport } from './report.ts';
 import { TrainProgress } from './train-progress.ts';
 import { type TrainingFlags, trainingOptions } from './training-flags.ts';
@@ -39,17 +40,9 @@ export const BASELINES = ['probe', 'mix'] as const;
 const HANG_UP_MS = 1_000;
 
 /** The flags of `mobillm train`. */
-export interface TrainFlags extends JobFlags, TrainingFlags {
-  readonly server: string;
-  readonly adapterPath: string;
+export interface TrainFlags extends JobFlags, TrainingFlags, KeepFlags {
   readonly token?: string;
   readonly baselines: boolean;
-  /** Steps of the server between two checkpoints. */
-  readonly saveEvery: number;
-  /** Continue the job that was broken off. */
-  readonly resume?: boolean;
-  /** Drop it and begin anew. */
-  readonly restart?: boolean;
   readonly randomBackbone?: boolean;
   readonly trace?: string;
   readonly json?: boolean;
@@ -70,7 +63,7 @@ export async function train(
   const quiet = flags.json === true;
   // What can be known to fail is known before anything takes time.
   await checkFlags(flags);
-  const before = await jobBefore(flags);
+  const before = await brokenOffJob(flags);
   const prepared = await prepareJob(flags, { quiet, signal });
   const { data, template, modelPath } = prepared;
   const connection = await connectWs(flags.server, { token: flags.token, signal });
@@ -105,18 +98,9 @@ export async function train(
     });
     const rows = sentRows(flags, prepared);
     const identity = jobIdentity(device.info, flags.deviceBackend, rows, plan, options);
-    if (before && flags.resume) checkSameJob(before.identity, identity);
-    else if (before) {
-      await connection.send({ type: 'forget', id: before.id });
-      await removePartialJob(flags.adapterPath);
-    }
-    const id = flags.resume && before ? before.id : newJobId();
-    const keep: KeptJob = {
-      id,
-      saveEvery: flags.saveEvery,
-      ...(flags.resume ? { resume: before?.calibration } : {}),
-    };
-    const job = { flags, data, dataset, plan, rows, identity, keep, options, tracer, progress };
+    const keeper = new JobKeeper(flags, before, identity, !quiet);
+    if (keeper.dropped) await connection.send({ type: 'forget', id: keeper.dropped });
+    const job = { flags, data, dataset, plan, rows, keeper, options, tracer, progress };
     const outcome = await runRows(connection, device, job);
 
     const run: TrainedRun = { model: flags.model, plan, options, info: device.info };
@@ -127,8 +111,8 @@ export async function train(
       'config.yaml': config({ template, layers }),
     });
     // Only now nobody will come back for the job.
-    await removePartialJob(flags.adapterPath);
-    await connection.send({ type: 'forget', id }).catch(() => {});
+    await keeper.done();
+    await connection.send({ type: 'forget', id: keeper.keep.id }).catch(() => {});
     await hangUp(connection);
     const wall = (performance.now() - started) / 1000;
     return {
@@ -152,34 +136,6 @@ async function checkFlags(flags: TrainFlags): Promise<void> {
   }
   await checkWritable('--adapter-path', flags.adapterPath, 'folder');
   if (flags.trace) await checkWritable('--trace', flags.trace, 'file');
-}
-
-/** The job that was broken off here, if there is one; it is neither forgotten nor taken up unasked. */
-async function jobBefore(flags: TrainFlags): Promise<PartialJob | undefined> {
-  const { adapterPath, resume, restart } = flags;
-  if (resume && restart) throw new UsageError('--resume and --restart exclude each other');
-  if (resume) return readPartialJob(adapterPath);
-  if (!hasPartialJob(adapterPath)) return undefined;
-  if (restart) {
-    return readPartialJob(adapterPath).catch(async () => {
-      await removePartialJob(adapterPath);
-      return undefined;
-    });
-  }
-  throw new UsageError(
-    `--adapter-path: a job for ${adapterPath} was broken off; --resume goes on with it, --restart drops it`,
-    'E_RESUME',
-  );
-}
-
-/** The error of a job, with what can be done where it is kept. */
-async function withAdvice(error: unknown, adapterPath: string): Promise<unknown> {
-  if (!(error instanceof MobillmError) || !hasPartialJob(adapterPath)) return error;
-  const { code } = error;
-  if (code === 'E_DIVERGED') await removePartialJob(adapterPath);
-  else if (code === 'E_JOB_UNKNOWN') error.message += '; --restart begins anew';
-  else if (code !== 'E_RESUME') error.message += '; --resume goes on where it stopped';
-  return error;
 }
 
 /** Ends the connection in order, or at once where the server has stopped reading. */
@@ -207,8 +163,7 @@ interface RowsJob {
   readonly dataset: DataReport;
   readonly plan: TapPlan;
   readonly rows: Readonly<Record<'train' | 'valid', readonly LabelledRow[]>>;
-  readonly identity: JobIdentity;
-  readonly keep: KeptJob;
+  readonly keeper: JobKeeper;
   readonly options: TrainingOptions;
   readonly tracer: Tracer;
   readonly progress: JobProgress & Pick<TrainProgress, 'onTestBatch'>;
@@ -220,23 +175,8 @@ async function runRows(
   device: DeviceThread,
   job: RowsJob,
 ): Promise<JobOutcome & { test: TimedBatch[] }> {
-  const { flags, data, plan, rows, options, tracer, progress } = job;
-  const { batchSize, adapterPath, server } = flags;
-  let partial: PartialJob | undefined;
-  const keeping: Pick<JobProgress, 'onAccepted' | 'onSaved'> = {
-    async onAccepted({ resumable, batches, step }, calibration) {
-      progress.onAccepted({ batches, step });
-      if (!resumable) return;
-      const saved = { batches, step };
-      partial = { id: keep.id, server, identity, calibration, saved };
-      await writePartialJob(adapterPath, partial);
-    },
-    onSaved({ batches, step }) {
-      if (!partial) return;
-      partial = { ...partial, saved: { batches, step } };
-      writing = writing.then(() => writePartialJob(adapterPath, partial))
-    },
-  };
+  const { flags, data, plan, rows, keeper, options, tracer, progress } = job;
+  const { batchSize } = flags;
   let test: TimedBatch[] = [];
   const outcome = await runJob(
     connection,
@@ -246,10 +186,10 @@ async function runRows(
       width: device.info.hiddenSize,
       ...rows,
       training: options,
-      keep,
+      keep: keeper.keep,
     },
     tracer,
-    { ...progressOf(progress), ...keeping },
+    { ...progress, onAccepted: keeper.onAccepted, onSaved: keeper.onSaved },
     async () => {
       const samples = data.test ?? [];
       test = await encodeRows(device, samples, batchSize, (batch, done) => {
@@ -319,7 +259,7 @@ async function sumUp(
     data: data.folder,
     method: options.side,
     dataset,
-    rows: { train: rows.length, valid: data.valid.length, test: testLabels.length },
+    rows: { train: rows.train.length, valid: data.valid.length, test: testLabels.length },
     accuracy: {
       majority: testLabels.length
         ? majorityAccuracy(indices(data.train), testLabels, data.labels.length)

@@ -46,6 +46,7 @@ export {
   scaleLlama3,
 } from './nn/rotary.ts';
 export {
+  folderDialogue,
   folderTokenizer,
   type ModelDialogue,
   type OpenedModel,

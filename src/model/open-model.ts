@@ -76,7 +76,11 @@ function ggufDialogue({ metadata, name }: GgufFile, tokenizer: Tokenizer): Model
   };
 }
 
-function folderDialogue(folder: HfFolder, tokenizer: Tokenizer): ModelDialogue {
+/**
+ * How the model of a folder is talked to.
+ * @throws FormatError (E_CHAT_TEMPLATE) when its chat template cannot be read
+ */
+export function folderDialogue(folder: HfFolder, tokenizer: Tokenizer): ModelDialogue {
   const { config, generationConfig, tokenizerConfig } = folder;
   const stated = [generationConfig, config]
     .map((file) => (file?.json as { eos_token_id?: unknown } | null)?.eos_token_id)

@@ -1,10 +1,13 @@
 import type { Command } from 'commander';
+import { UsageError } from '../../tensor/errors.ts';
 import { addModelFlags, decimal, integer, type ModelFlags } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { loadDevice } from '../load-device.ts';
 
 interface GenerateFlags extends ModelFlags {
   readonly prompt: string;
+  readonly chat?: boolean;
+  readonly system?: string;
   readonly maxTokens: number;
   readonly temperature: number;
   readonly topK: number;
@@ -17,7 +20,9 @@ interface GenerateFlags extends ModelFlags {
 export function registerGenerate(program: Command): void {
   addModelFlags(program.command('generate'))
     .description('continue a prompt with the frozen model')
-    .requiredOption('-p, --prompt <text>', 'text to continue')
+    .requiredOption('-p, --prompt <text>', 'text to continue, or to answer with --chat')
+    .option('--chat', "take the prompt as the user's turn and word it by the model's chat template")
+    .option('--system <text>', "with --chat: the system's turn before it")
     .option('-n, --max-tokens <n>', 'most tokens to make', integer(1), 100)
     .option('--temperature <t>', '0 takes the likeliest token every time', decimal(0), 0)
     .option('--top-k <k>', 'draw among the k likeliest tokens; 0 for all', integer(0), 0)
@@ -30,6 +35,9 @@ export function registerGenerate(program: Command): void {
     .option('--seed <n>', 'start of the random numbers', integer(0), 0)
     .option('--json', 'print one JSON object at the end instead of streaming')
     .action(async (flags: GenerateFlags) => {
+      if (flags.system !== undefined && !flags.chat) {
+        throw new UsageError('--system: it is a turn of a conversation; give --chat with it');
+      }
       await interruptible('generation stopped', async (signal) => {
         const device = await loadDevice(flags, { quiet: flags.json === true, signal });
         try {

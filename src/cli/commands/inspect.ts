@@ -1,15 +1,19 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { openGguf, openSafetensors } from '../../model/index.ts';
+import { openGguf, openHfFolder, openSafetensors } from '../../model/index.ts';
 import { fileByteSource } from '../../platform/node.ts';
 import {
   type FileSummary,
   type MetadataValue,
+  summarizeFolder,
   summarizeGguf,
   summarizeSafetensors,
 } from '../file-summary.ts';
 import { interruptible } from '../interrupt.ts';
 import { namesModel, resolveModel } from '../load-device.ts';
+import { diskFolder, isFolder } from '../model-files.ts';
 import { formatBytes } from '../progress.ts';
 
 /** Columns of a metadata value before it is cut; a chat template has thousands. */
@@ -20,32 +24,54 @@ interface InspectFlags {
   readonly json?: boolean;
 }
 
-/** `mobillm inspect`: what stands in a model file, whether it runs here, and in how much memory. */
+/** `mobillm inspect`: what stands in a model's files, whether it runs here, and in how much memory. */
 export function registerInspect(program: Command): void {
   program
     .command('inspect')
-    .description('show what stands in a model file, whether it runs here and what memory it needs')
-    .argument('<file>', 'a .gguf or .safetensors file, a named model, or org/name as pulled')
+    .description('show what stands in a model, whether it runs here and what memory it needs')
+    .argument(
+      '<model>',
+      'a .gguf or .safetensors file, a model folder, a named model, or org/name as pulled',
+    )
     .option('--tensors', 'list every tensor')
     .option('--json', 'print one JSON object on standard output')
     .action(async (model: string, flags: InspectFlags) => {
       await interruptible('inspection stopped', async (signal) => {
         const quiet = flags.json === true;
         const path = namesModel(model) ? await resolveModel(model, { quiet, signal }) : model;
-        const source = await fileByteSource(path);
-        try {
-          const summary = path.toLowerCase().endsWith('.safetensors')
-            ? summarizeSafetensors(await openSafetensors(source))
-            : summarizeGguf(await openGguf(source));
-          const text = quiet
-            ? JSON.stringify({ file: path, bytes: source.size, ...forJson(summary, flags) })
-            : render(path, source.size, summary, flags.tensors === true);
-          process.stdout.write(`${text}\n`);
-        } finally {
-          await source.close();
-        }
+        const { bytes, summary } = await summarize(path);
+        const text = quiet
+          ? JSON.stringify({ file: path, bytes, ...forJson(summary, flags) })
+          : render(path, bytes, summary, flags.tensors === true);
+        process.stdout.write(`${text}\n`);
       });
     });
+}
+
+/** The summary of a file or folder, and the bytes of its weights' files. */
+async function summarize(path: string): Promise<{ bytes: number; summary: FileSummary }> {
+  if (await isFolder(path)) {
+    const reader = diskFolder(path);
+    try {
+      const folder = await openHfFolder(reader);
+      const sizes = await Promise.all(
+        folder.weightFiles.map(async (file) => (await stat(join(path, file))).size),
+      );
+      const bytes = sizes.reduce((sum, size) => sum + size, 0);
+      return { bytes, summary: summarizeFolder(folder) };
+    } finally {
+      await reader.close();
+    }
+  }
+  const source = await fileByteSource(path);
+  try {
+    const summary = path.toLowerCase().endsWith('.safetensors')
+      ? summarizeSafetensors(await openSafetensors(source))
+      : summarizeGguf(await openGguf(source));
+    return { bytes: source.size, summary };
+  } finally {
+    await source.close();
+  }
 }
 
 /** The summary with its tensors counted, and listed where that was asked for. */
@@ -63,7 +89,7 @@ function printable(text: string): string {
 }
 
 function renderValue(value: MetadataValue): string {
-  if (typeof value !== 'object') return cut(printable(String(value)));
+  if (typeof value !== 'object' || value === null) return cut(printable(String(value)));
   const items = value.first.map((item) =>
     typeof item === 'string' ? JSON.stringify(item) : renderValue(item),
   );
@@ -94,6 +120,12 @@ function render(path: string, size: number, summary: FileSummary, list: boolean)
   if (summary.runs.supported) lines.push('runs here: yes');
   for (const { code, message } of summary.runs.reasons) {
     lines.push(`runs here: no [${code}]: ${printable(message)}`);
+  }
+  if (summary.model) {
+    const { family, layers, hiddenSize, vocabSize, contextLength } = summary.model;
+    lines.push(
+      `model: ${family}, ${layers} layers of ${hiddenSize}, vocabulary of ${count(vocabSize)}, context of ${count(contextLength)} tokens${summary.chatTemplate ? ', chat template' : ''}`,
+    );
   }
   if (summary.weightBytes) {
     const sizes = Object.entries(summary.weightBytes).map(

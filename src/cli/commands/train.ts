@@ -4,8 +4,9 @@ import { UsageError } from '../../tensor/errors.ts';
 import { addColumnFlags } from '../column-flags.ts';
 import { addConfigFlag, type ConfigValue, configText } from '../config-file.ts';
 import { dryRun, renderDryRun } from '../dry-run.ts';
-import { addModelFlags, addTapFlags } from '../flags.ts';
+import { addModelFlags, addTapFlags, integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
+import { unsavedText } from '../partial-job.ts';
 import { printReport } from '../report.ts';
 import { type TrainFlags, train } from '../train-job.ts';
 import { addTrainingFlags } from '../training-flags.ts';
@@ -36,6 +37,14 @@ export function registerTrain(program: Command): void {
       '--trace <file>',
       "write what device, wire and server did when, in Chrome's trace format",
     )
+    .option(
+      '--save-every <steps>',
+      'steps between two checkpoints, where the server keeps jobs (serve --state-dir)',
+      integer(1),
+      100,
+    )
+    .option('--resume', 'go on with the job for --adapter-path that was broken off')
+    .option('--restart', 'drop that job and begin anew')
     .option('--dry-run', 'print what it would do, send and take in memory, and do nothing')
     .option('--json', 'print one JSON object on standard output instead of the table');
   addConfigFlag(command)
@@ -45,7 +54,11 @@ export function registerTrain(program: Command): void {
 Data: a line a sample, {"text": "...", "label": "..."} with an optional "text_pair"; or a table, csv
 (RFC 4180) or tsv (no quoting), whose first line names the columns. Without a file valid a tenth of
 train validates. The text stays here; what is sent are hidden states,
-in few bits, and the labels: see "Privacy" in the README.`,
+in few bits, and the labels: see "Privacy" in the README.
+
+A server with --state-dir keeps the job: after Ctrl-C, a crash of either end or a broken line, the same
+command with --resume goes on, and gives the adapter that it would have given. Until that is written,
+what this end has to know lies in <adapter-path>.partial.`,
     )
     .action(async ({ server, dryRun: dry, ...rest }: TrainCommandFlags) => {
       if (dry) return showDryRun(rest);
@@ -53,12 +66,15 @@ in few bits, and the labels: see "Privacy" in the README.`,
         throw new UsageError('--server is missing; give the address that mobillm serve printed');
       }
       const flags: TrainFlags = { ...rest, server };
-      await interruptible(`no adapter was written to ${flags.adapterPath}`, async (signal) => {
-        const config = (resolved: Record<string, ConfigValue>) => configText(command, resolved);
-        const { report, trace } = await train(flags, signal, config);
-        printReport(report, flags.json === true);
-        if (flags.trace) await writeFileAtomic(flags.trace, trace);
-      });
+      await interruptible(
+        () => unsavedText(flags.adapterPath),
+        async (signal) => {
+          const config = (resolved: Record<string, ConfigValue>) => configText(command, resolved);
+          const { report, trace } = await train(flags, signal, config);
+          printReport(report, flags.json === true);
+          if (flags.trace) await writeFileAtomic(flags.trace, trace);
+        },
+      );
     });
 }
 
