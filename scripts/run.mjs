@@ -17,6 +17,12 @@ const VERBS = {
   mobillm: (rest) => [CLI, ...rest],
   bench: (rest) => ['bench/run.ts', ...rest],
   learning: (rest) => ['bench/learning.ts', ...rest],
+  example: ([name = '', ...rest]) => [
+    '--import',
+    './scripts/package-from-source.mjs',
+    `examples/${name.replace(/\.ts$/, '')}.ts`,
+    ...rest,
+  ],
   test: (rest) => [
     '--test',
     '--test-reporter=spec',

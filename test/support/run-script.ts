@@ -11,9 +11,13 @@ export interface ScriptResult {
 }
 
 /** Runs a TypeScript file on this Node, in the root of the project. */
-export function runScript(path: string, args: readonly string[] = []): Promise<ScriptResult> {
+export function runScript(
+  path: string,
+  args: readonly string[] = [],
+  nodeArgs: readonly string[] = [],
+): Promise<ScriptResult> {
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, [path, ...args], {
+    const child = spawn(process.execPath, [...nodeArgs, path, ...args], {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
