@@ -7,6 +7,14 @@ const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 const shellWord = (text: string) =>
   /^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
+/** Classes that the card names; adapter_config.json has them all. */
+const NAMED = 100;
+
+function naming(labels: readonly string[]): string {
+  const more = labels.length > NAMED ? ` and ${labels.length - NAMED} more` : '';
+  return `${labels.slice(0, NAMED).join(', ')}${more}`;
+}
+
 /** The README.md of an adapter folder: what it is, how to use it, how it was made, what to expect. */
 export function modelCard(config: AdapterConfig): string {
   const { base_model: base, training, metrics, codec } = config;
@@ -26,7 +34,7 @@ tags: [side-tuning, mobillm]
 
 # ${config.side} side network for ${base.name}
 
-A classifier of ${config.labels.length} classes (${config.labels.join(', ')}) beside a frozen backbone.
+A classifier of ${config.labels.length} classes (${naming(config.labels)}) beside a frozen backbone.
 It reads the backbone's hidden states; the backbone's weights are unchanged.
 
 \`\`\`sh
