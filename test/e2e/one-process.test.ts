@@ -116,7 +116,7 @@ async function overMemory(job: Job): Promise<Map<string, Uint8Array>> {
   const device = new Connection(deviceEnd, { role: 'device' });
   const session = runSession(new Connection(serverEnd, { role: 'server' }), {
     software: 'test',
-    backend: 'wasm',
+    backend: { name: 'wasm' },
     cacheLimit: 1e6,
     // So small that a layer of a batch takes two frames.
     creditWindow: 800,
@@ -132,6 +132,7 @@ async function overMemory(job: Job): Promise<Map<string, Uint8Array>> {
   });
   const timed = {
     calibrate: (samples: readonly Sample[]) => engine.calibrate(samples),
+    useCalibration: engine.useCalibration.bind(engine),
     encode(samples: readonly Sample[]) {
       const startMs = clockMs();
       return { ...engine.encode(samples), startMs, endMs: clockMs() };

@@ -37,6 +37,8 @@ export interface CliOptions {
 export interface CliProcess {
   readonly child: ChildProcessWithoutNullStreams;
   readonly done: Promise<CliResult>;
+  /** The output so far. */
+  text(stream: 'stdout' | 'stderr'): string;
   /** Resolves with the output so far once `pattern` stands in it; rejects when it ends before. */
   until(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<string>;
 }
@@ -71,6 +73,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Cli
   return {
     child,
     done,
+    text: (stream) => text[stream],
     until: (stream, pattern) =>
       new Promise((found, fail) => {
         const look = () => {
