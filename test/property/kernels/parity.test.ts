@@ -6,24 +6,8 @@ import { cpuBackend } from '../../../src/tensor/backends/cpu/index.ts';
 import { gpuBackend } from '../../../src/tensor/backends/gpu/index.ts';
 import { hasRelaxedSimd } from '../../../src/tensor/backends/wasm/features.ts';
 import { wasmBackend } from '../../../src/tensor/backends/wasm/index.ts';
-import { assertClose, type KernelCase, perform } from './case.ts';
-import { attentionCases } from './cases-attention.ts';
-import { elementwiseCases } from './cases-elementwise.ts';
-import { layoutCases } from './cases-layout.ts';
-import { matmulCases } from './cases-matmul.ts';
-import { normCases } from './cases-norm.ts';
-import { optimizerCases } from './cases-optimizer.ts';
-import { reduceCases } from './cases-reduce.ts';
-
-const cases: Record<keyof Kernels, KernelCase> = {
-  ...elementwiseCases,
-  ...layoutCases,
-  ...reduceCases,
-  ...matmulCases,
-  ...normCases,
-  ...attentionCases,
-  ...optimizerCases,
-};
+import { assertClose, perform } from './case.ts';
+import { cases } from './cases.ts';
 
 /** Kernels whose reference takes long get fewer runs. */
 const RUNS: Partial<Record<keyof Kernels, number>> = { attention: 60, attentionGrad: 40 };

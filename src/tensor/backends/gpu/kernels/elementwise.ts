@@ -11,6 +11,7 @@ import {
   normalCdf,
   strided,
   type Thread,
+  tanhOf,
 } from '../device-function.ts';
 import type { LaunchFunction, Operand } from '../runtime.ts';
 import type { Piece, Value } from '../value.ts';
@@ -23,11 +24,17 @@ const unary = {
   abs(this: Thread, x: Floats) {
     return Math.abs(x[this.thread.x]);
   },
+  /** A GPU's functions need not know a NaN; comparisons, of which none holds for one, do. */
   exp(this: Thread, x: Floats) {
-    return Math.exp(x[this.thread.x]);
+    const y = Math.exp(x[this.thread.x]);
+    if (x[this.thread.x] > 0) return y;
+    if (x[this.thread.x] <= 0) return y;
+    return x[this.thread.x];
   },
+  /** Below 0, and of a NaN, a NaN: what a root gives there on every GPU seen, and a log does not. */
   log(this: Thread, x: Floats) {
-    return Math.log(x[this.thread.x]);
+    if (x[this.thread.x] >= 0) return Math.log(x[this.thread.x]);
+    return Math.sqrt(x[this.thread.x]);
   },
   sqrt(this: Thread, x: Floats) {
     return Math.sqrt(x[this.thread.x]);
@@ -39,13 +46,18 @@ const unary = {
     return 1.0 / x[this.thread.x];
   },
   sigmoid(this: Thread, x: Floats) {
-    return 1.0 / (1.0 + Math.exp(-x[this.thread.x]));
+    const y = 1.0 / (1.0 + Math.exp(-x[this.thread.x]));
+    if (x[this.thread.x] > 0) return y;
+    if (x[this.thread.x] <= 0) return y;
+    return x[this.thread.x];
   },
   tanh(this: Thread, x: Floats) {
-    return Math.tanh(x[this.thread.x]);
+    return tanhOf(x[this.thread.x]);
   },
+  /** Not by max, which on a GPU need not pass a NaN on. */
   relu(this: Thread, x: Floats) {
-    return Math.max(x[this.thread.x], 0.0);
+    if (x[this.thread.x] < 0) return 0.0;
+    return x[this.thread.x];
   },
   gelu(this: Thread, x: Floats) {
     return x[this.thread.x] * normalCdf(x[this.thread.x]);
@@ -82,8 +94,11 @@ const binary = {
   div(this: Thread, a: Floats, b: Floats) {
     return a[this.thread.x] / b[this.thread.x];
   },
+  /** The sum is for a NaN on either side, which no comparison holds for. */
   maximum(this: Thread, a: Floats, b: Floats) {
-    return Math.max(a[this.thread.x], b[this.thread.x]);
+    if (a[this.thread.x] > b[this.thread.x]) return a[this.thread.x];
+    if (b[this.thread.x] >= a[this.thread.x]) return b[this.thread.x];
+    return a[this.thread.x] + b[this.thread.x];
   },
   greater(this: Thread, a: Floats, b: Floats) {
     if (a[this.thread.x] > b[this.thread.x]) return 1.0;

@@ -41,7 +41,10 @@ function maxTile(this: Thread<Middle>, x: Floats): number {
   let best = x[(start + first) * this.constants.inner + column];
   for (let i = 1; i < 1024; i++) {
     if (first + i < this.constants.n) {
-      best = Math.max(best, x[(start + first + i) * this.constants.inner + column]);
+      const next = x[(start + first + i) * this.constants.inner + column];
+      // Not by max, which on a GPU need not pass a NaN on: where neither comparison holds, one is.
+      if (next > best) best = next;
+      else if (!(next <= best)) best = next + best;
     }
   }
   return best;
