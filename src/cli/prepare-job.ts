@@ -13,7 +13,7 @@ import { FormatError, UsageError } from '../tensor/errors.ts';
 import { type ColumnFlags, columnsOf } from './column-flags.ts';
 import { defaultTemplate, type ModelFlags, type TapFlags } from './flags.ts';
 import { resolveModel } from './load-device.ts';
-import { familyOfPath } from './model-files.ts';
+import { factsOfPath } from './model-files.ts';
 
 /** The flags that decide what a job is made of, whoever trains it. */
 export interface JobFlags extends ModelFlags, TapFlags, ColumnFlags {
@@ -51,7 +51,12 @@ export async function prepareJob(
   if (flags.template !== undefined) checkTemplate(flags.template, data.pairs);
   const rows = chooseRows(flags, data);
   const modelPath = await resolveModel(flags.model, options);
-  const family = await familyOfPath(modelPath);
+  const { family, contextLength } = await factsOfPath(modelPath);
+  if (flags.maxSeqLength > contextLength) {
+    throw new UsageError(
+      `--max-seq-length: ${flags.maxSeqLength} tokens exceed the context of ${flags.model}, which is ${contextLength}; use ${contextLength} or fewer`,
+    );
+  }
   if (family === 'encoder' && flags.prefixShots > 0) {
     throw new UsageError(`--prefix-shots: ${flags.model} is an encoder and keeps no prefix; use 0`);
   }

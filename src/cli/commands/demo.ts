@@ -3,24 +3,41 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
+import type { ModelFamily } from '../../model/index.ts';
 import { cacheDir } from '../../platform/node.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { type DemoTaskName, demoData, demoTasks } from '../demo-data.ts';
 import { DEFAULT_MODEL } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
-import { pullWithProgress } from '../pull-progress.ts';
+import { resolveModel } from '../load-device.ts';
+import { factsOfPath } from '../model-files.ts';
 
-interface DemoFlags {
+/** What a demo is asked for. */
+export interface DemoFlags {
   readonly data: DemoTaskName;
+  readonly model: string;
   readonly adapterPath?: string;
   readonly json?: boolean;
 }
 
-/** The words around a sample that ask for its class, as one would choose them for the task. */
+/** The words around a sample that ask a decoder for its class, as one would choose them for the task. */
 export const demoTemplates: Readonly<Record<DemoTaskName, string>> = {
   wordnet10: '{text}\nThis is a kind of',
   sentiment: '{text}\nOverall, this review is',
 };
+
+/**
+ * The flags of `mobillm train` that a demo chooses itself. An encoder gets no template: it reads the
+ * bare text, which is what train takes where none is given.
+ */
+export function demoJob(flags: DemoFlags, family: ModelFamily): string[] {
+  return [
+    ...['--adapter-path', flags.adapterPath ?? `adapters/${flags.data}`],
+    ...['--model', flags.model],
+    ...(family === 'decoder' ? ['--template', demoTemplates[flags.data]] : []),
+    ...(flags.json ? ['--json'] : []),
+  ];
+}
 
 /** `mobillm demo`: a server process and a device process on a real task; all it does is call them. */
 export function registerDemo(program: Command): void {
@@ -32,6 +49,7 @@ export function registerDemo(program: Command): void {
         .choices(Object.keys(demoTasks))
         .default('wordnet10'),
     )
+    .option('--model <name|path>', 'model to tune on', DEFAULT_MODEL)
     .option('--adapter-path <folder>', 'where the adapter is written (default: adapters/<task>)')
     .option('--json', 'print one JSON object on standard output instead of the table')
     .allowUnknownOption()
@@ -54,7 +72,8 @@ async function runDemo(
   const say = (text: string) => void (quiet || process.stderr.write(`${text}\n`));
   const folder = await demoData(flags.data);
   say(`data: ${demoTasks[flags.data].description}\n      ${folder}`);
-  await pullWithProgress(DEFAULT_MODEL, { quiet, signal });
+  const modelPath = await resolveModel(flags.model, { quiet, signal });
+  const { family } = await factsOfPath(modelPath);
 
   const main = process.argv[1];
   const start = (args: readonly string[], stdin: 'ignore' | 'pipe', stdout: 'inherit' | 'pipe') =>
@@ -81,13 +100,7 @@ async function runDemo(
     const { url } = JSON.parse(first as string) as { url: string };
     say(`server: process ${server.pid}, ${url}`);
     const device = start(
-      [
-        ...['train', '--server', url, '--data', folder],
-        ...['--adapter-path', flags.adapterPath ?? `adapters/${flags.data}`],
-        ...['--template', demoTemplates[flags.data]],
-        ...(quiet ? ['--json'] : []),
-        ...passedOn,
-      ],
+      ['train', '--server', url, '--data', folder, ...demoJob(flags, family), ...passedOn],
       'ignore',
       'inherit',
     );
