@@ -3,14 +3,19 @@
 import { cpus, loadavg } from 'node:os';
 import Benchmark from 'benchmark';
 
+/** 10^9 a second: f32 operations, integer operations, bytes of operands and results. */
+export type BenchUnit = 'GFLOP/s' | 'GOP/s' | 'GB/s';
+
 /** One thing to measure. */
 export interface BenchCase {
   /** `family/kernel/shape`: what `--filter` matches. */
   readonly name: string;
   /** What really runs, read back after loading: `gemmQd8F32Qc8w relaxed (i16 dot)`. */
   readonly variant: string;
-  /** Operations of one run; a matmul counts 2MNK. */
-  readonly operations: number;
+  /** Operations of one run (a matmul counts 2MNK), or bytes that it reads and writes, as the unit says. */
+  readonly work: number;
+  /** Of what counts for this kernel: arithmetic where it computes, bytes where it moves memory. */
+  readonly unit: BenchUnit;
   /** Takes long to prepare and shows nothing new: left out of `--quick`. */
   readonly heavy?: boolean;
   /** Allocates operands, runs once and compares with the reference; throws when they differ. */
@@ -38,9 +43,10 @@ export interface BenchResult {
   /** Relative margin of error of the mean at 95%, percent; null under `--quick`. */
   readonly marginPercent: number | null;
   readonly samples: number;
-  /** 10^9 operations a second, from the mean and from the fastest sample. */
-  readonly gops: number;
-  readonly bestGops: number;
+  readonly unit: BenchUnit;
+  /** In `unit`, from the mean and from the fastest sample. */
+  readonly rate: number;
+  readonly bestRate: number;
 }
 
 /** Where the figures come from. */
@@ -114,8 +120,9 @@ export function measure(one: BenchCase, quick: boolean): BenchResult {
       bestSeconds: best,
       marginPercent: Number.isFinite(rme) ? rme : null,
       samples: sample.length,
-      gops: one.operations / mean / 1e9,
-      bestGops: one.operations / best / 1e9,
+      unit: one.unit,
+      rate: one.work / mean / 1e9,
+      bestRate: one.work / best / 1e9,
     };
   } finally {
     prepared.dispose();
@@ -133,7 +140,7 @@ export function formatResult(result: BenchResult): string {
     result.variant.padEnd(36),
     seconds.padStart(11),
     (result.marginPercent === null ? '' : `+-${result.marginPercent.toFixed(1)}%`).padStart(8),
-    `${result.gops.toFixed(2)} GOP/s`.padStart(14),
-    `best ${result.bestGops.toFixed(2)}`.padStart(12),
+    `${result.rate.toFixed(2)} ${result.unit}`.padStart(16),
+    `best ${result.bestRate.toFixed(2)}`.padStart(12),
   ].join(' ');
 }

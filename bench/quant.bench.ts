@@ -23,6 +23,7 @@ import {
 } from '../src/tensor/index.ts';
 import type { BenchCase, Prepared } from './harness.ts';
 import { type MatmulShape, readShapes } from './shapes.ts';
+import { valuesOf } from './values.ts';
 
 /** Weight formats; activations have one scale a row, or groups of 128 after the `+`. */
 const FORMATS = ['qc8w', 'qc8w+128', 'qb4w/32', 'qb4w/64', 'qb4w/128'] as const;
@@ -38,17 +39,6 @@ function* variants(): Generator<{ label: string; backend: Backend }> {
   if (!hasRelaxedSimd()) return;
   yield { label: 'relaxed-i32', backend: make('relaxed', 'i32') };
   yield { label: 'relaxed-i16', backend: make('relaxed', 'i16') };
-}
-
-/** `count` values in -1..1 that depend on the seed alone. */
-function valuesOf(count: number, seed: number): Float32Array {
-  const values = new Float32Array(count);
-  let state = seed;
-  for (let i = 0; i < count; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    values[i] = state / 2 ** 31 - 1;
-  }
-  return values;
 }
 
 /** Bits of row `row` of the product by the scalar twin. */
@@ -164,7 +154,8 @@ export function* cases(): Generator<BenchCase> {
       yield {
         name,
         variant: kernelVariant(backend, 'quantizeRowsQd8'),
-        operations: m * k,
+        work: m * k,
+        unit: 'GOP/s',
         prepare: () => prepareRows(name, backend, m, k),
       };
     }
@@ -176,7 +167,8 @@ export function* cases(): Generator<BenchCase> {
         yield {
           name,
           variant: kernelVariant(backend, kernel),
-          operations: 2 * m * n * k,
+          work: 2 * m * n * k,
+          unit: 'GOP/s',
           heavy: m > 128 || n * k >= 2 ** 22,
           prepare: () => prepareMatmul(name, backend, format, shape),
         };

@@ -12,12 +12,14 @@ import {
 } from './harness.ts';
 
 const USAGE = `npm run bench -- [--filter REGEX] [--quick] [--json] [--list]
-  --filter REGEX  only cases whose name matches, for example 'quant/qc8w.*down'
+  --filter REGEX  only cases whose name matches, for example '^matmul/nt|quant/qc8w.*down'
   --quick         verify, time almost nothing, leave the largest shapes out
   --json          one JSON object: machine, results
   --list          names only
-Every case is compared with its reference before it is timed. GOP/s counts 2MNK. Only ratios of
-one run on a quiet machine mean something.
+Names are FAMILY/[KIND/]VARIANT/SHAPE: matmul, attention, attention-grad, rms-norm, softmax, gelu,
+cross-entropy, adamw, codec, quant. Every case is compared with its reference before it is timed.
+GFLOP/s and GOP/s count 2MNK a matmul (integer ones are OP), GB/s the bytes of operands and results.
+Only ratios of one run on a quiet machine mean something.
 Exit codes: 0 done, 1 a case failed, 2 wrong arguments.`;
 
 /** Arguments, or the reason they are none. */

@@ -1,0 +1,106 @@
+// Causal attention with grouped queries over packed sequences, and its gradient.
+import { attention, keep, sum, tensor, valueAndGrad } from '../src/tensor/index.ts';
+import type { BenchCase } from './harness.ts';
+import { onBackends, type TensorCase } from './tensor-case.ts';
+
+/** SmolLM2-135M's heads. */
+const [HEADS, KV_HEADS, DIM] = [9, 3, 64];
+
+/** softmax(q k^T / sqrt(d)) v of token `t`, head `h`, within a sequence that begins at `start`. */
+function attended(
+  [q, k, v]: readonly ArrayLike<number>[],
+  t: number,
+  h: number,
+  start: number,
+): number[] {
+  const group = Math.floor(h / (HEADS / KV_HEADS));
+  const at = (rows: number, heads: number, head: number) => (rows * heads + head) * DIM;
+  const weights: number[] = [];
+  for (let s = start; s <= t; s++) {
+    let dot = 0;
+    for (let i = 0; i < DIM; i++) {
+      dot += q[at(t, HEADS, h) + i] * k[at(s, KV_HEADS, group) + i];
+    }
+    weights.push(Math.exp(dot / Math.sqrt(DIM)));
+  }
+  const total = weights.reduce((a, b) => a + b);
+  return Array.from({ length: DIM }, (_, i) =>
+    weights.reduce((x, w, s) => x + (w / total) * v[at(start + s, KV_HEADS, group) + i], 0),
+  );
+}
+
+/** Sequences end to end, of one length. */
+function sequences(count: number, length: number): TensorCase {
+  const tokens = count * length;
+  return {
+    family: 'attention',
+    shape: `${count}x${length}x${HEADS}x${DIM}`,
+    // Two products of length d for each token and each it sees.
+    work: 4 * HEADS * DIM * count * ((length * (length + 1)) / 2),
+    unit: 'GFLOP/s',
+    heavy: tokens > 512,
+    operands: (make, backend) => [
+      make([tokens, HEADS, DIM], 1),
+      make([tokens, KV_HEADS, DIM], 2),
+      make([tokens, KV_HEADS, DIM], 3),
+      keep(
+        tensor(
+          Int32Array.from({ length: 2 * count }, (_, i) => (i % 2 ? length : (i / 2) * length)),
+          [count, 2],
+          { backend },
+        ),
+      ),
+    ],
+    run: ([q, k, v, segments]) => attention(q, k, v, { segments, causal: true }),
+    *expected(operands) {
+      for (const t of new Set([0, length - 1, tokens - 1])) {
+        const values = attended(operands, t, HEADS - 1, t - (t % length));
+        for (const [i, value] of values.entries()) {
+          yield [(t * HEADS + HEADS - 1) * DIM + i, value];
+        }
+      }
+    },
+  };
+}
+
+/** d sum(attention) / dv: each value's gradient is the attention that it gets, over all tokens. */
+function gradient(length: number): TensorCase {
+  const forward = sequences(1, length);
+  const { run } = forward;
+  return {
+    ...forward,
+    family: 'attention-grad',
+    // Scores again, and four products: dv, the weights' gradient, dq and dk.
+    work: 2.5 * forward.work,
+    run: ([q, k, v, segments]) =>
+      valueAndGrad((tree: { v: typeof v; q: typeof q; k: typeof k }) =>
+        sum(run([tree.q, tree.k, tree.v, segments])),
+      )({ v, q, k }).grads.v,
+    *expected([q, k]) {
+      const ones = new Float32Array(length * KV_HEADS * DIM);
+      // With values that are 1 for one token alone, the output is the attention it gets.
+      for (const token of new Set([0, length - 1])) {
+        ones.fill(0);
+        ones.fill(1, token * KV_HEADS * DIM, (token + 1) * KV_HEADS * DIM);
+        let got = 0;
+        for (let t = token; t < length; t++) {
+          for (let h = 0; h < HEADS / KV_HEADS; h++) got += attended([q, k, ones], t, h, 0)[0];
+        }
+        yield [token * KV_HEADS * DIM, got];
+      }
+    },
+  };
+}
+
+/** A long sequence, a batch of short ones, and the gradient that only the side network needs. */
+export function* cases(): Generator<BenchCase> {
+  for (const [count, length] of [
+    [1, 128],
+    [16, 32],
+    [1, 512],
+    [4, 512],
+  ]) {
+    yield* onBackends(sequences(count, length));
+  }
+  yield* onBackends(gradient(128));
+}
