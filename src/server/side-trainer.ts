@@ -22,6 +22,7 @@ import {
   type Backend,
   crossEntropy,
   disposeTree,
+  FormatError,
   keep,
   leaves,
   random,
@@ -31,6 +32,13 @@ import {
   valueAndGrad,
 } from '../tensor/index.ts';
 import { ActivationCache } from './activation-cache.ts';
+import {
+  exportFit,
+  type FitCursor,
+  type FitSnapshot,
+  importFit,
+  type TrainerSnapshot,
+} from './trainer-snapshot.ts';
 import type { TrainingOptions } from './training-options.ts';
 
 /** Which rows: those trained on, or those that choose the number of epochs. */
@@ -126,6 +134,13 @@ export class SideTrainer {
   private readonly received: Record<Split, Row[]> = { train: [], valid: [] };
   private readonly batches: Row[][] = [];
   private standardizer: ChannelAffine | undefined;
+  /** Models whose training is over. */
+  private readonly trained: TrainedModel[] = [];
+  /** Epochs that may be chosen, of the model under way. */
+  private candidates: TrainedModel[] = [];
+  /** Where its training stands, while it runs; what it begins from, before. */
+  private cursor: FitCursor | undefined;
+  private resumed: FitSnapshot | undefined;
 
   constructor(job: TrainingJob, backend: Backend) {
     this.job = job;
@@ -161,9 +176,37 @@ export class SideTrainer {
   /** The whole training: the side network, then the baselines on the same rows. */
   *run(): Generator<TrainerEvent, void> {
     const { options, shape } = this.job;
-    for (const name of [options.side, ...options.baselines]) {
-      yield* this.train(createSideModel(name, shape, options));
+    for (const trained of this.trained) yield { kind: 'trained', trained };
+    const names = [options.side, ...options.baselines].slice(this.trained.length);
+    for (const name of names) yield* this.train(createSideModel(name, shape, options));
+  }
+
+  /** How far the training is; taken between two events, it is where `restore` goes on. */
+  snapshot(): TrainerSnapshot {
+    const { trained, candidates, cursor } = this;
+    return { trained, candidates, fit: cursor ? exportFit(cursor) : this.resumed };
+  }
+
+  /**
+   * Goes on from a snapshot, with all rows of then received again, in the order of then: events and
+   * adapter are those that would have come.
+   * @throws FormatError (E_STATE) where rows are missing
+   */
+  restore({ trained, candidates, fit }: TrainerSnapshot): void {
+    const { rows, options } = this.job;
+    const first = trained.length === 0 && !fit?.again && (fit?.epoch ?? 1) === 1;
+    const stepped = first ? (fit?.batch ?? 0) : Math.ceil(rows.train / options.batchSize);
+    if (this.batches.length < stepped) {
+      throw new FormatError(
+        `read job: ${this.batches.length} batches are there, steps were made on ${stepped}`,
+        'E_STATE',
+      );
     }
+    for (const row of this.batches.slice(0, stepped).flat()) this.statistics.add(this.sample(row));
+    if (!first) this.standardizer = this.statistics.standardizer();
+    this.trained.push(...trained);
+    this.candidates = [...candidates];
+    this.resumed = fit;
   }
 
   /** Removes cached activations. */
@@ -175,11 +218,13 @@ export class SideTrainer {
   /** Chooses an epoch by the validation rows and, with `refit`, trains that long on all rows. */
   private *train(model: SideModel): Generator<TrainerEvent, void> {
     const { options, rows } = this.job;
-    let candidates: TrainedModel[] = [];
-    const first = { rows: rows.train, epochs: options.epochs, epochsBefore: 0, stepsBefore: 0 };
+    const first = {
+      ...{ again: false, rows: rows.train, epochs: options.epochs },
+      ...{ epochsBefore: 0, stepsBefore: 0 },
+    };
     const reshuffled = this.shuffled(this.received.train);
     const source: BatchSource = (epoch, b) => this.nextBatch(epoch, b, reshuffled);
-    for (const event of this.fit(model, first, source)) {
+    for (const event of this.resumed?.again ? [] : this.fit(model, first, source)) {
       if (event.kind !== 'fitted') {
         yield event;
         continue;
@@ -189,7 +234,7 @@ export class SideTrainer {
       const { epoch, trainLoss, params } = event;
       const { loss: validLoss, accuracy: validAccuracy } = this.evaluate(model, params);
       yield { kind: 'epoch', model: model.name, epoch, trainLoss, validLoss, validAccuracy };
-      candidates.push({
+      this.candidates.push({
         name: model.name,
         bestEpoch: epoch,
         epochs: options.epochs,
@@ -198,12 +243,13 @@ export class SideTrainer {
         parameters: leaves(params).reduce((n, leaf) => n + leaf.numel, 0),
         weights: this.save(model, params),
       });
-      candidates = asGoodAsBest(candidates, rows.valid);
+      this.candidates = asGoodAsBest(this.candidates, rows.valid);
     }
-    let best = candidates.at(-1);
+    let best = this.candidates.at(-1);
     if (best && options.refit) {
       const all = [...this.received.train, ...this.received.valid];
       const again = {
+        again: true,
         rows: all.length,
         epochs: best.bestEpoch,
         epochsBefore: options.epochs,
@@ -214,13 +260,22 @@ export class SideTrainer {
         else best = { ...best, weights: this.save(model, event.params) };
       }
     }
-    if (best) yield { kind: 'trained', trained: best };
+    this.candidates = [];
+    if (!best) return;
+    this.trained.push(best);
+    yield { kind: 'trained', trained: best };
   }
 
   /** Trains from a fresh start; `fitted` ends every epoch, its parameters live until the next event. */
   private *fit(
     model: SideModel,
-    plan: { rows: number; epochs: number; epochsBefore: number; stepsBefore: number },
+    plan: {
+      again: boolean;
+      rows: number;
+      epochs: number;
+      epochsBefore: number;
+      stepsBefore: number;
+    },
     batchOf: BatchSource,
   ): Generator<TrainerEvent | FittedEpoch, void> {
     const { options } = this.job;
@@ -232,17 +287,26 @@ export class SideTrainer {
       totalSteps,
     });
     const rng = random(options.seed).fork(model.name).fork('init');
+    const { again } = plan;
+    const from = this.resumed;
+    this.resumed = undefined;
     let params = keep(model.init(rng, this.backend));
-    let state = keep(adamwInit(params));
+    let state: AdamWState<Tree>;
+    if (from) ({ params, state } = importFit(from, params, this.backend));
+    else state = keep(adamwInit(params));
+    let lossSum = from?.lossSum ?? 0;
     try {
-      for (let epoch = 1; epoch <= plan.epochs; epoch++) {
-        let lossSum = 0;
-        for (let b = 0; b < perEpoch; b++) {
+      for (let epoch = from?.epoch ?? 1; epoch <= plan.epochs; epoch++) {
+        const begin = epoch === from?.epoch ? from.batch : 0;
+        if (begin === 0) lossSum = 0;
+        this.cursor = { again, epoch, batch: begin, lossSum, params, state };
+        for (let b = begin; b < perEpoch; b++) {
           const batch = yield* batchOf(epoch, b);
           const stepped = this.step(model, params, state, batch, rateAt(state.step));
           disposeTree([params, state.m, state.v]);
           ({ params, state } = stepped);
           lossSum += stepped.loss * batch.length;
+          this.cursor = { again, epoch, batch: b + 1, lossSum, params, state };
           yield {
             kind: 'step',
             model: model.name,
@@ -256,6 +320,7 @@ export class SideTrainer {
         yield { kind: 'fitted', epoch, trainLoss: lossSum / plan.rows, params };
       }
     } finally {
+      this.cursor = undefined;
       disposeTree([params, state.m, state.v]);
     }
   }

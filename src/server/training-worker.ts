@@ -22,6 +22,8 @@ interface Running {
   /** Ends the wait for rows. */
   wake: (() => void) | undefined;
   cancelled: boolean;
+  /** The trainer broke; what it holds is not to be saved. */
+  failed: boolean;
 }
 
 let backend: Backend | undefined;
@@ -30,11 +32,11 @@ let job: Running | undefined;
 /** Ends the job; one that is kept is saved as it is now. */
 function end(): void {
   if (!job) return;
-  const { trainer, state, wake } = job;
+  const { trainer, state, wake, failed } = job;
   job.cancelled = true;
   job = undefined;
   try {
-    state?.save();
+    if (!failed) state?.save();
   } finally {
     state?.close();
     trainer.close();
@@ -61,7 +63,7 @@ serveRpc(parentPort(), {
       trainer.close();
       throw error;
     }
-    job = { trainer, state, wake: undefined, cancelled: false };
+    job = { trainer, state, wake: undefined, cancelled: false, failed: false };
     return state?.progress ?? NO_PROGRESS;
   },
 
@@ -82,7 +84,13 @@ serveRpc(parentPort(), {
       emit({ event, startMs, endMs: monotonicMs() } satisfies TimedEvent);
     for (;;) {
       const startMs = monotonicMs();
-      const next: IteratorResult<TrainerEvent, void> = events.next();
+      let next: IteratorResult<TrainerEvent, void>;
+      try {
+        next = events.next();
+      } catch (error) {
+        running.failed = true;
+        throw error;
+      }
       if (next.done) break;
       if (next.value.kind === 'wait') {
         await new Promise<void>((resolve) => {
