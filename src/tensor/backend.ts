@@ -275,6 +275,19 @@ export interface Kernels {
   ) => void;
 }
 
+/** A step that a backend has compiled; called like the step, answers later. */
+export interface CompiledStep<A extends readonly unknown[], R> {
+  (...args: A): Promise<R>;
+  /** What ran the last call, for example `fused-sync`; null before the first. */
+  readonly executor: string | null;
+  /** Why a faster way was not taken; null where none was. */
+  readonly fallbackReason: string | null;
+  /** Plans made so far: one for each form that the step takes. */
+  readonly plans: number;
+  /** Gives back what was compiled. */
+  destroy(): Promise<void>;
+}
+
 /** What must be there for tensors to live and compute: memory and one table of kernels. */
 export interface Backend {
   /** `cpu`, `wasm`; shown to people. */
@@ -292,6 +305,8 @@ export interface Backend {
   write(handle: Handle, dtype: DType, data: TypedArray, offset?: number): void;
   /** A copy of `numel` elements from `offset` (elements, default 0). */
   read(handle: Handle, dtype: DType, numel: number, offset?: number): TypedArray;
+  /** Makes one unit of a step (see `compile` in compile.ts); without it steps run as they stand. */
+  compile?<A extends readonly unknown[], R>(step: (...args: A) => R): CompiledStep<A, R>;
   /** Bytes now allocated, the most there ever were, and how many pieces. */
   memory(): { bytes: number; peakBytes: number; allocations: number };
 }

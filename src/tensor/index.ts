@@ -14,6 +14,7 @@ export {
 export {
   type Backend,
   type BinaryKernel,
+  type CompiledStep,
   type Dims4,
   defaultBackend,
   type Handle,
@@ -38,6 +39,7 @@ export {
   type WasmVariant,
   wasmBackend,
 } from './backends/wasm/index.ts';
+export { compile } from './compile.ts';
 export {
   bytesPerElement,
   type DType,

@@ -12,6 +12,7 @@ import { normKernels } from './kernels/norm.ts';
 import { optimizerKernels } from './kernels/optimizer.ts';
 import { reduceKernels } from './kernels/reduce.ts';
 import { ropeKernels } from './kernels/rope.ts';
+import { compileStep } from './plan.ts';
 import { checkNumel, GpuRuntime, MAXIMUM_NUMEL, type Operand } from './runtime.ts';
 import { Piece } from './value.ts';
 
@@ -30,6 +31,8 @@ export interface GpuBackend extends Backend {
   readonly fallbackReason: string | null;
   /** `read`, where the mode answers later only (webgpu); works on every mode. */
   readAsync(handle: Piece, numel: number, offset?: number): Promise<TypedArray>;
+  /** What is held beside tensors' numbers: compiled kernels, and values on the device. */
+  resources(): { readonly kernels: number; readonly onDevice: number };
   /** Gives kernels and device memory back; the backend is not used any more. */
   destroy(): Promise<void>;
 }
@@ -112,7 +115,9 @@ function backendOver(runtime: GpuRuntime, fallbackReason: string | null): GpuBac
     async readAsync(piece, numel, offset = 0) {
       return part(piece, await runtime.readAsync(runtime.held(piece)), numel, offset);
     },
+    compile: (step) => compileStep(runtime, step),
     memory: () => ({ bytes, peakBytes, allocations }),
+    resources: () => runtime.resources(),
     destroy: () => runtime.destroy(),
   };
 }

@@ -6,6 +6,7 @@ import {
   type GpuJsModule,
   type GpuMode,
   type KernelValue,
+  type Resident,
   strayedFrom,
 } from './gpu-js.ts';
 import { type Launch, Piece, Value } from './value.ts';
@@ -14,7 +15,7 @@ import { type Launch, Piece, Value } from './value.ts';
 export const MAXIMUM_NUMEL = 2 ** 24;
 
 /** Compiled kernels kept; each holds device memory and, on webasm, a memory of its own. */
-const KERNELS_KEPT = 256;
+const KERNELS_KEPT = 1024;
 
 /** Launches that wait before they are run without being asked for: bounds the memory they hold. */
 const QUEUE_LENGTH = 1024;
@@ -47,6 +48,7 @@ export class GpuRuntime {
   private readonly sourceIds = new Map<DeviceFunction, number>();
   private readonly nothing: Value;
   private tail: Promise<void> = Promise.resolve();
+  private onDevice = 0;
 
   constructor(module: GpuJsModule, mode: GpuMode) {
     this.module = module;
@@ -63,9 +65,9 @@ export class GpuRuntime {
     return this.mode === 'webgpu';
   }
 
-  /** Kernels compiled and kept. */
-  get compiled(): number {
-    return this.kernels.size;
+  /** What is kept beside the numbers in host memory: compiled kernels, values on the device. */
+  resources(): { readonly kernels: number; readonly onDevice: number } {
+    return { kernels: this.kernels.size, onDevice: this.onDevice };
   }
 
   /** A value of zeros in host memory, with its guard; the caller fills `host`. */
@@ -189,13 +191,19 @@ export class GpuRuntime {
 
   /** Names what is compiled for a launch: equal for launches that differ in their numbers alone. */
   keyOf({ source, inputs, constants, output }: Launch): string {
+    const lengths = inputs.map((input) => input.numel);
+    const id = this.sourceId(source);
+    return `${id} ${output.numel} ${lengths} ${Object.values(constants)}`;
+  }
+
+  /** A number that stands for a kernel's source. */
+  sourceId(source: DeviceFunction): number {
     let id = this.sourceIds.get(source);
     if (id === undefined) {
       id = this.sourceIds.size;
       this.sourceIds.set(source, id);
     }
-    const lengths = inputs.map((input) => input.numel);
-    return `${id} ${output.numel} ${lengths} ${Object.values(constants)}`;
+    return id;
   }
 
   /** The kernel of a launch, not cached: the caller destroys it. */
@@ -241,6 +249,28 @@ export class GpuRuntime {
     return host;
   }
 
+  /** Lets launches that were traced wait as others do. */
+  enqueue(launches: readonly Launch[]): void {
+    this.queue.push(...launches);
+  }
+
+  /** A launch's result is there; what it needed is let go. */
+  settled(launch: Launch, result: KernelValue): void {
+    if (!(result instanceof Float32Array)) this.count(result);
+    launch.output.settle(result);
+    for (const input of launch.inputs) input.release();
+  }
+
+  /** Counts a value on the device until it is deleted. */
+  private count(resident: Resident): void {
+    this.onDevice++;
+    const free = resident.delete.bind(resident);
+    resident.delete = () => {
+      this.onDevice--;
+      free();
+    };
+  }
+
   private takeQueue(): Launch[] {
     const waiting = this.queue;
     this.queue = [];
@@ -270,8 +300,7 @@ export class GpuRuntime {
     if (strayed) throw new BackendError(`gpu: ${launch.source.name} ${strayed}`);
     const { output } = launch;
     if (output.launch === launch) {
-      output.settle(result);
-      for (const input of launch.inputs) input.release();
+      this.settled(launch, result);
     } else if (!(result instanceof Float32Array)) {
       result.delete(); // let go of while it ran, and its inputs with it
     }
