@@ -14,6 +14,7 @@ import { modelCard } from './model-card.ts';
 
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
+const BASELINES = 'baselines';
 
 /** One trained side model, as it is saved. */
 export interface SavedAdapter {
@@ -39,12 +40,17 @@ export async function writeAdapterFolder(
     await writeFile(join(folder, WEIGHTS), weights);
     await writeFile(join(folder, 'README.md'), modelCard(config));
   };
-  await writeFolderAtomic(path, async (folder) => {
-    await write(folder, adapter);
-    for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
-    for (const [name, baseline] of baselines)
-      await write(join(folder, 'baselines', name), baseline);
-  });
+  await writeFolderAtomic(
+    path,
+    async (folder) => {
+      await write(folder, adapter);
+      for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
+      for (const [name, baseline] of baselines)
+        await write(join(folder, BASELINES, name), baseline);
+    },
+    // Those of another run say nothing about this one.
+    [BASELINES],
+  );
 }
 
 /**

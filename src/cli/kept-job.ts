@@ -54,7 +54,8 @@ export async function withAdvice(error: unknown, adapterPath: string): Promise<u
   const { code } = error;
   // Steps are a function of rows and seed: it would run away again.
   if (code === 'E_DIVERGED') await removePartialJob(adapterPath);
-  else if (code === 'E_JOB_UNKNOWN') error.message += '; --restart begins anew';
+  else if (code === 'E_JOB_UNKNOWN' || code === 'E_STATE')
+    error.message += '; --restart begins anew';
   else if (code !== 'E_RESUME') error.message += '; --resume goes on where it stopped';
   return error;
 }

@@ -272,13 +272,15 @@ export async function moveFileAtomic(from: string, to: string): Promise<void> {
 /**
  * Makes a folder whole or not at all: `fill` writes into a temporary folder beside it, which is
  * synced and renamed into place. A folder already there is swapped out; entries of it that the new
- * one does not have are kept, so pointing this at a folder with other files loses none of them.
+ * one does not have are kept, so pointing this at a folder with other files loses none of them,
+ * but for those named in `owned`: they are part of what is written, and gone where `fill` makes none.
  * @throws UsageError `E_DISK_FULL`, `E_NO_ACCESS` or `E_FILE`, and whatever typed error `fill`
  * throws; nothing half-written is left and the old folder stays as it was.
  */
 export async function writeFolderAtomic(
   path: string,
   fill: (temporaryDir: string) => Promise<void>,
+  owned: readonly string[] = [],
 ): Promise<void> {
   const target = await realTarget(path);
   const temporary = temporaryBeside(target);
@@ -300,7 +302,7 @@ export async function writeFolderAtomic(
         await rename(old, target);
         throw error;
       }
-      const fresh = new Set(await readdir(target));
+      const fresh = new Set([...(await readdir(target)), ...owned]);
       for (const name of await readdir(old)) {
         if (!fresh.has(name)) await rename(join(old, name), join(target, name));
       }

@@ -40,7 +40,7 @@ export interface CliProcess {
   /** The output so far. */
   text(stream: 'stdout' | 'stderr'): string;
   /** Resolves with the output so far once `pattern` stands in it; rejects when it ends before. */
-  until(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<string>;
+  until(stream: 'stdout' | 'stderr', pattern: { test(text: string): boolean }): Promise<string>;
 }
 
 /** Commands that run; one that a failed test left behind would keep its file from ending. */

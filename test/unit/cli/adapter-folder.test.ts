@@ -57,6 +57,9 @@ describe('an adapter folder', () => {
     assert.deepEqual(await readAdapterFolder(path), probe);
     assert.equal(readFileSync(join(path, 'notes.txt'), 'utf8'), 'mine');
     assert.deepEqual(readdirSync(join(path, 'baselines')), ['mix']);
+    await writeAdapterFolder(path, main, new Map());
+    assert.ok(!readdirSync(path).includes('baselines'), 'those of another run are gone');
+    assert.equal(readFileSync(join(path, 'notes.txt'), 'utf8'), 'mine');
     assert.ok(readdirSync(root).every((name) => !name.includes('tmp')));
   });
 
