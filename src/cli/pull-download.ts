@@ -37,6 +37,7 @@ export interface Download {
   /** Told the bytes so far; fewer than before where the download had to start anew. */
   readonly onBytes?: (done: number) => void;
   readonly connectMs?: number;
+  readonly stallMs?: number;
   readonly pauseMs?: number;
   /** Give up when the first try gets no answer: there is another source. */
   readonly impatient?: boolean;
@@ -148,8 +149,8 @@ function sizeError({ place, size }: Download, got: number): never {
 
 /** One request for what is missing; returns when all bytes are there. */
 async function fetchRest(download: Download, file: PartialFile): Promise<void> {
-  const { url, place, hub, size, signal, connectMs, onBytes } = download;
-  const watch = watchRequest(signal, connectMs);
+  const { url, place, hub, size, signal, onBytes } = download;
+  const watch = watchRequest(signal, download);
   let answered = false;
   try {
     const response = await watch.fetch(url, {

@@ -96,8 +96,9 @@ export interface WatchedRequest {
 /** Starts a watch: first a short time until an answer begins, then a longer one from chunk to chunk. */
 export function watchRequest(
   outer: AbortSignal | undefined,
-  connectMs: number = CONNECT_MS,
+  limits: { readonly connectMs?: number; readonly stallMs?: number } = {},
 ): WatchedRequest {
+  const { connectMs = CONNECT_MS, stallMs = STALL_MS } = limits;
   const controller = new AbortController();
   const signal = outer ? AbortSignal.any([outer, controller.signal]) : controller.signal;
   let timer: NodeJS.Timeout | undefined;
@@ -105,7 +106,7 @@ export function watchRequest(
     clearTimeout(timer);
     timer = setTimeout(() => controller.abort(new Error(what)), ms);
   };
-  const alive = () => allow(STALL_MS, `no data for ${STALL_MS / 1000} s`);
+  const alive = () => allow(stallMs, `no data for ${stallMs / 1000} s`);
   return {
     signal,
     alive,

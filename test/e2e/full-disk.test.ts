@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { assertFails, runCli, SMALL_JOB, startServer, workspace } from '../support/cli.ts';
+import { FakeHub } from '../support/fake-hub.ts';
 
 const space = workspace();
 after(() => space.remove());
@@ -15,8 +16,8 @@ function trainArgs(url: string, adapter: string, ...flags: string[]): string[] {
 }
 
 /** A folder on a file system of 64 KiB; undefined where this process may not mount one. */
-function tinyDisk(): { path: string; unmount(): void } | undefined {
-  const path = space.path('disk');
+function tinyDisk(name: string): { path: string; unmount(): void } | undefined {
+  const path = space.path(name);
   mkdirSync(path);
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', path], { stdio: 'ignore' });
@@ -26,7 +27,7 @@ function tinyDisk(): { path: string; unmount(): void } | undefined {
   return { path, unmount: () => execFileSync('umount', ['-l', path]) };
 }
 
-const disk = tinyDisk();
+const disk = tinyDisk('disk');
 if (!disk) process.stderr.write('SKIPPED: a full disk, which takes the right to mount one\n');
 
 test('a full disk', {
@@ -50,6 +51,27 @@ test('a full disk', {
     assert.equal(readFileSync(`${adapter}/adapter_config.json`, 'utf8'), before);
   } finally {
     await server.stop();
+    unmount();
+  }
+});
+
+test('a disk that fills up during a pull', {
+  skip: disk ? false : 'mounting a small disk is not allowed here',
+}, async () => {
+  const { path, unmount } = tinyDisk('cache') as NonNullable<typeof disk>;
+  const hub = await FakeHub.start();
+  try {
+    hub.reset({ 'large.gguf': Buffer.alloc(300_000, 'weights ') });
+    const env = { HF_HOME: path, HF_HUB_CACHE: '', HF_TOKEN: '', HF_ENDPOINT: hub.endpoint };
+    const full = await runCli(['pull', hub.repo], { env });
+    assertFails(full, 6, /E_DISK_FULL.*disk is full; free some space/);
+    const left = readdirSync(path, { recursive: true }).map(String);
+    assert.ok(
+      left.every((name) => !/snapshots|refs/.test(name)),
+      'nothing looks like a model',
+    );
+  } finally {
+    hub.stop();
     unmount();
   }
 });

@@ -8,6 +8,8 @@ export interface HubFaults {
   breakAfter?: number;
   /** Breaks that are made; then all is well. */
   breaks?: number;
+  /** So many answers stop in the middle and say nothing more. */
+  stalls?: number;
   /** Ends early in good order, as a chunked answer that lost its rest. */
   endAfter?: number;
   /** Answers ranges with the whole file. */
@@ -146,6 +148,10 @@ export class FakeHub {
     if (ranged) response.setHeader('Content-Range', `bytes ${from}-${length - 1}/${length}`);
     const rest = bytes.subarray(from);
     response.statusCode = ranged ? 206 : 200;
+    if (faults.stalls && faults.stalls-- > 0) {
+      response.setHeader('Content-Length', rest.length);
+      return void response.write(rest.subarray(0, rest.length >> 1));
+    }
     const broken = faults.breakAfter ?? faults.endAfter;
     if (broken === undefined || faults.breaks === 0 || rest.length <= broken) {
       response.setHeader('Content-Length', rest.length);

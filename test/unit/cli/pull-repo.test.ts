@@ -113,10 +113,11 @@ describe('pullRepo', () => {
     ['a server that sends another range', { breakAfter: 60_000, breaks: 3, shiftRanges: true }],
     ['wrong bytes, once', { wrong: 1 }],
     ['a busy server', { busy: 3 }],
+    ['answers that stop in the middle', { stalls: 2 }],
   ] as const) {
     it(`survives ${what}`, async () => {
       hub.faults = { ...faults };
-      await assertWhole((await pull()).path);
+      await assertWhole((await pull({ stallMs: 100 })).path);
     });
   }
 
