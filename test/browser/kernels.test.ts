@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { cpuBackend } from '../../src/tensor/backends/cpu/index.ts';
 import { findChromium, openBrowser } from '../support/chromium.ts';
+import { TRAPS } from '../support/gpu-traps.ts';
 import { servePages } from '../support/page-server.ts';
 
 /*
@@ -18,7 +19,7 @@ const SILENCE_MS = 60_000;
 type Report =
   | { readonly kind: 'opened'; readonly description: string }
   | { readonly kind: 'kernel'; readonly name: string; readonly message?: string }
-  | { readonly kind: 'test'; readonly name: string; readonly message?: string }
+  | { readonly kind: 'trap'; readonly name: string; readonly message?: string }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'done'; readonly left: number };
 
@@ -72,15 +73,18 @@ for (const mode of ['webgpu', 'webgl2']) {
       const last = reports.at(-1);
       assert.ok(last?.kind === 'done' && last.left === 0);
     });
-    for (const name of Object.keys(cpuBackend().kernels)) {
-      test(name, () => {
-        const report = reports.find((one) => one.kind === 'kernel' && one.name === name);
-        assert.ok(report?.kind === 'kernel', 'the page never came to it');
-        assert.equal(report.message, undefined, report.message);
-      });
-    }
-    for (const report of reports) {
-      if (report.kind === 'test') test(report.name, () => assert.equal(report.message, undefined));
+    const names = {
+      kernel: Object.keys(cpuBackend().kernels),
+      trap: TRAPS.map(({ name }) => name),
+    };
+    for (const kind of ['kernel', 'trap'] as const) {
+      for (const name of names[kind]) {
+        test(name, () => {
+          const report = reports.find((one) => one.kind === kind && one.name === name);
+          assert.ok(report?.kind === kind, 'the page never came to it');
+          assert.equal(report.message, undefined, report.message);
+        });
+      }
     }
   });
 }

@@ -4,6 +4,7 @@ import { cpuBackend } from '../../../src/tensor/backends/cpu/index.ts';
 import { type GpuMode, gpuBackend } from '../../../src/tensor/backends/gpu/index.ts';
 import { assertClose, perform, performAsync } from '../../property/kernels/case.ts';
 import { cases } from '../../property/kernels/cases.ts';
+import { TRAPS } from '../../support/gpu-traps.ts';
 import { onGpu } from './gpu-accuracy.ts';
 import { report } from './report.ts';
 
@@ -38,5 +39,12 @@ for (const name of Object.keys(cpu.kernels) as (keyof Kernels)[]) {
     message = `${found}\n${cause instanceof Error ? cause.stack : ''}`;
   }
   await report({ kind: 'kernel', name, message, ms: performance.now() - started });
+}
+for (const { name, run } of only ? [] : TRAPS) {
+  const message = await run(gpu).then(
+    () => undefined,
+    (error: Error) => error.stack,
+  );
+  await report({ kind: 'trap', name, message });
 }
 await report({ kind: 'done', left: gpu.memory().bytes });
