@@ -67,6 +67,7 @@ const timed: Parameters<typeof runJob>[1] = {
 const training: TrainingOptions = {
   ...{ side: 'parallel', baselines: [], epochs: 10, batchSize: 16, learningRate: 1e-2, rank: 8 },
   ...{ warmupRatio: 0.1, weightDecay: 0, maxGradNorm: 1, alphaStart: 0, gateRate: 1 },
+  ...{ head: 'dense', tapDropout: 0, labelSmoothing: 0 },
   ...{ refit: false, seed: 1 },
 };
 const job = { plan, width, train: rows(240), valid: rows(60), training };

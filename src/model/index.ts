@@ -92,6 +92,8 @@ export {
 } from './side/adapter-weights.ts';
 export { type HeadParams, headLogits, initHead } from './side/head.ts';
 export {
+  HEAD_KINDS,
+  type HeadKind,
   type ParallelOptions,
   type ParallelParams,
   parallelSide,
@@ -106,6 +108,7 @@ export {
   rmsNormRows,
   sampleBytes,
   type TapCodec,
+  type TapDropout,
   tapTensors,
 } from './side/taps.ts';
 export {

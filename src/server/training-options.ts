@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SIDE_NAMES } from '../model/index.ts';
+import { HEAD_KINDS, SIDE_NAMES } from '../model/index.ts';
 
 /** Hyper-parameters of a job as they travel in JOB and stand in the adapter's config. */
 export const trainingOptionsSchema = z.strictObject({
@@ -16,6 +16,11 @@ export const trainingOptionsSchema = z.strictObject({
   rank: z.int().min(1).max(65_536),
   alphaStart: z.number(),
   gateRate: z.number().positive(),
+  head: z.enum(HEAD_KINDS),
+  /** Share of the side network's taps that are zeroed in a step, and the rest scaled up. */
+  tapDropout: z.number().min(0).max(0.99),
+  /** Share of a target that is spread evenly over the classes. */
+  labelSmoothing: z.number().min(0).max(1),
   /** After the epoch is chosen, train that long on training and validation rows together. */
   refit: z.boolean(),
   seed: z.int().min(0),

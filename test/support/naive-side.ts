@@ -1,4 +1,9 @@
-import { SIDE_RMS_EPS, type SideName, type SideShape } from '../../src/model/index.ts';
+import {
+  type HeadKind,
+  SIDE_RMS_EPS,
+  type SideName,
+  type SideShape,
+} from '../../src/model/index.ts';
 import { erf } from '../../src/tensor/backends/cpu/erf.ts';
 
 /** Parameters by path, row-major, in float64: what `flatten` names. */
@@ -15,29 +20,37 @@ function times(x: readonly number[], w: Float64Array): number[] {
   );
 }
 
-/** One row (of kind k of one sample) through a side model, up to what its head reads. */
-function row(name: SideName, p: NaiveParams, taps: readonly number[][]): number[] {
+/** One row (of kind k of one sample) through a side model, up to the states that its head reads. */
+function statesOf(
+  name: SideName,
+  head: HeadKind,
+  p: NaiveParams,
+  taps: readonly number[][],
+): number[][] {
   const get = (path: string) => p.get(path) as Float64Array;
   const last = taps[taps.length - 1];
-  if (name === 'probe') return last;
+  if (name === 'probe') return [last];
   if (name === 'mix') {
     const logits = get('weights');
     const total = logits.reduce((sum, w) => sum + Math.exp(w), 0);
-    return last.map((_, i) =>
-      taps.reduce((sum, tap, l) => sum + (Math.exp(logits[l]) / total) * tap[i], 0),
-    );
+    return [
+      last.map((_, i) =>
+        taps.reduce((sum, tap, l) => sum + (Math.exp(logits[l]) / total) * tap[i], 0),
+      ),
+    ];
   }
+  const g = sigmoid(get('beta')[0]);
   let s = taps[0];
-  taps.forEach((tap, l) => {
+  const states = taps.map((tap, l) => {
     const mu = sigmoid(get('alpha')[l]);
     const x = tap.map((a, i) => (1 - mu) * a + mu * s[i]);
     const added = times(times(x, get(`down.${l}`)).map(gelu), get(`up.${l}`));
     s = x.map((value, i) => value + added[i]);
+    const merged = tap.map((a, i) => g * s[i] + (1 - g) * a);
+    const rms = Math.sqrt(merged.reduce((sum, z) => sum + z * z, 0) / merged.length + SIDE_RMS_EPS);
+    return merged.map((z) => z / rms);
   });
-  const g = sigmoid(get('beta')[0]);
-  const merged = last.map((a, i) => g * s[i] + (1 - g) * a);
-  const rms = Math.sqrt(merged.reduce((sum, z) => sum + z * z, 0) / merged.length + SIDE_RMS_EPS);
-  return merged.map((z) => z / rms);
+  return head === 'dense' ? states : states.slice(-1);
 }
 
 /**
@@ -49,6 +62,7 @@ export function naiveSideLogits(
   shape: SideShape,
   params: NaiveParams,
   taps: readonly ArrayLike<number>[],
+  head: HeadKind,
 ): number[][] {
   const { width, kinds, classes } = shape;
   const prefix = name === 'probe' ? '' : 'head.';
@@ -56,11 +70,13 @@ export function naiveSideLogits(
   const bias = params.get(`${prefix}bias`) as Float64Array;
   const samples = taps[0].length / (kinds * width);
   return Array.from({ length: samples }, (_, b) => {
-    const features = Array.from({ length: kinds }, (_, k) => {
+    const byKind = Array.from({ length: kinds }, (_, k) => {
       const from = (b * kinds + k) * width;
       const rows = taps.map((tap) => Array.from({ length: width }, (_, i) => tap[from + i]));
-      return row(name, params, rows);
-    }).flat();
+      return statesOf(name, head, params, rows);
+    });
+    const states = byKind[0].map((_, m) => byKind.map((ofKind) => ofKind[m])).flat(2);
+    const features = states.map((z) => z / Math.sqrt(byKind[0].length));
     return Array.from({ length: classes }, (_, c) =>
       features.reduce((sum, f, i) => sum + f * weight[c * features.length + i], bias[c]),
     );

@@ -2,7 +2,13 @@ import type { ChannelAffine, SideOptions, SideShape } from '../../src/model/inde
 import { type Random, random } from '../../src/tensor/index.ts';
 
 /** What side models are built from where a test does not care. */
-export const SIDE_OPTIONS: SideOptions = { rank: 3, alphaStart: 0, gateRate: 1 };
+export const SIDE_OPTIONS: SideOptions = {
+  rank: 3,
+  alphaStart: 0,
+  gateRate: 1,
+  head: 'dense',
+  tapDropout: 0.5,
+};
 
 /** Values `[L, K, D]` of one sample, normal; channels of unlike size where `scales` says so. */
 export function sampleTaps(shape: SideShape, rng: Random): Float32Array {

@@ -17,6 +17,9 @@ export const TRAINING_OPTIONS: TrainingOptions = {
   rank: 3,
   alphaStart: 0,
   gateRate: 1,
+  head: 'dense',
+  tapDropout: 0.2,
+  labelSmoothing: 0.1,
   refit: false,
   seed: 5,
 };

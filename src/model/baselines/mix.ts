@@ -32,7 +32,7 @@ export function layerMix(
         const part = mul(tap, slice(weights, 0, i, i + 1));
         mixed = mixed ? add(mixed, part) : part;
       });
-      return headLogits(params.head, mixed as Tensor, shape);
+      return headLogits(params.head, [mixed as Tensor], shape);
     },
     rate: (path) => (path === 'weights' ? mixRate : 1),
     decays: (path) => path === 'head.weight',
@@ -45,7 +45,7 @@ export function linearProbe(shape: SideShape): SideModel<HeadParams> {
     name: 'probe',
     shape,
     init: (_rng, backend) => initHead(shape, backend),
-    logits: (params, taps) => headLogits(params, taps[taps.length - 1], shape),
+    logits: (params, taps) => headLogits(params, taps.slice(-1), shape),
     rate: () => 1,
     decays: (path) => path === 'weight',
   };

@@ -1,25 +1,43 @@
-import { add, type Backend, matmul, reshape, type Tensor, zeros } from '../../tensor/index.ts';
+import {
+  add,
+  affine,
+  type Backend,
+  concat,
+  matmul,
+  reshape,
+  type Tensor,
+  zeros,
+} from '../../tensor/index.ts';
 import type { SideShape } from './side-model.ts';
 
-/** Linear classifier over a sample's K rows side by side. */
+/** Linear classifier over what a sample's K rows hold side by side, of M states. */
 export interface HeadParams {
-  /** `[C, K*D]`. */
+  /** `[C, M*K*D]`. */
   readonly weight: Tensor;
   /** `[C]`. */
   readonly bias: Tensor;
 }
 
 /** All zero: of the solutions that fit few rows, training then finds one of small norm. */
-export function initHead(shape: SideShape, backend: Backend): HeadParams {
+export function initHead(shape: SideShape, backend: Backend, states = 1): HeadParams {
   return {
-    weight: zeros([shape.classes, shape.kinds * shape.width], backend),
+    weight: zeros([shape.classes, states * shape.kinds * shape.width], backend),
     bias: zeros([shape.classes], backend),
   };
 }
 
-/** `z W^T + b`: z `[B*K, D]` to logits `[B, C]`. */
-export function headLogits(params: HeadParams, z: Tensor, shape: SideShape): Tensor {
-  const samples = z.shape[0] / shape.kinds;
-  const features = reshape(z, [samples, shape.kinds * shape.width]);
+/**
+ * `sum_m z_m W_m^T / sqrt(M) + b`: M states z_m `[B*K, D]` to logits `[B, C]`. The root keeps a
+ * step of the optimizer as large a step of the logits, however many states there are.
+ */
+export function headLogits(
+  params: HeadParams,
+  states: readonly Tensor[],
+  shape: SideShape,
+): Tensor {
+  const samples = states[0].shape[0] / shape.kinds;
+  const rows = states.map((z) => reshape(z, [samples, shape.kinds * shape.width]));
+  if (rows.length === 1) return add(matmul(rows[0], params.weight, { transB: true }), params.bias);
+  const features = affine(concat(rows, 1), 1 / Math.sqrt(rows.length));
   return add(matmul(features, params.weight, { transB: true }), params.bias);
 }

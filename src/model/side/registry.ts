@@ -1,6 +1,6 @@
 import { UsageError } from '../../tensor/index.ts';
 import { layerMix, linearProbe } from '../baselines/mix.ts';
-import { parallelSide } from './parallel.ts';
+import { type HeadKind, parallelSide } from './parallel.ts';
 import type { SideModel, SideShape } from './side-model.ts';
 
 /** Side models by the name that files and messages use; baselines are of the same kind. */
@@ -14,6 +14,8 @@ export interface SideOptions {
   readonly rank: number;
   readonly alphaStart: number;
   readonly gateRate: number;
+  readonly head: HeadKind;
+  readonly tapDropout: number;
 }
 
 /** The side model of that name. @throws UsageError for a name that is none of `SIDE_NAMES` */

@@ -23,6 +23,8 @@ export interface SideModel<P extends Tree = Tree> {
   init(rng: Random, backend: Backend): P;
   /** taps: A_1..A_L, each `[B*K, D]`, a sample's K rows together; returns logits `[B, C]`. */
   logits(params: P, taps: readonly Tensor[]): Tensor;
+  /** Share of the taps' numbers that training zeroes in a step; none where it is absent. */
+  readonly tapDropout?: number;
   /** Factor on the learning rate for the parameter at this path. */
   rate(path: string): number;
   /** Whether weight decay pulls on the parameter at this path. */

@@ -1,5 +1,5 @@
 import { type ActivationBits, decodeActivations, encodedLength } from '../../quant/index.ts';
-import { type Backend, type Tensor, tensor } from '../../tensor/index.ts';
+import { type Backend, type Random, type Tensor, tensor } from '../../tensor/index.ts';
 import { SIDE_RMS_EPS } from './parallel.ts';
 import type { SideShape } from './side-model.ts';
 import type { ChannelAffine } from './tap-statistics.ts';
@@ -56,12 +56,24 @@ export function decodeSample(bytes: Uint8Array, shape: SideShape, codec: TapCode
   return rmsNormRows(values, width);
 }
 
-/** Tensors A_1..A_L `[B*K, D]` for a side model: samples `[L, K, D]`, standardised per channel. */
+/** Numbers zeroed by chance in a training step (Srivastava et al. 2014, the inverted form). */
+export interface TapDropout {
+  /** Share that is zeroed, below 1; the rest is scaled by 1 / (1 - rate). */
+  readonly rate: number;
+  readonly rng: Random;
+}
+
+/**
+ * Tensors A_1..A_L `[B*K, D]` for a side model: samples `[L, K, D]`, standardised per channel, and
+ * in training perhaps with dropout. It is done to the numbers and not by an op, so every backend
+ * drops the same.
+ */
 export function tapTensors(
   samples: readonly Float32Array[],
   shape: SideShape,
   standardizer: ChannelAffine,
   backend: Backend,
+  dropout?: TapDropout,
 ): Tensor[] {
   const { layers, kinds, width } = shape;
   const block = kinds * width;
@@ -75,6 +87,12 @@ export function tapTensors(
         values[to + i] = (sample[from + i] - mean[from + i]) * scale[from + i];
       }
     });
+    if (dropout) drop(values, dropout);
     return tensor(values, [samples.length * kinds, width], { backend });
   });
+}
+
+function drop(values: Float32Array, { rate, rng }: TapDropout): void {
+  const kept = 1 / (1 - rate);
+  for (let i = 0; i < values.length; i++) values[i] = rng.uniform() < rate ? 0 : values[i] * kept;
 }

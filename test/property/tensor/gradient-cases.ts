@@ -132,9 +132,10 @@ function crossEntropy(make: Maker): Built {
   );
   const labels = make.int(targets, [rows]);
   const reduction = make.pick('mean', 'sum', 'none');
+  const labelSmoothing = make.pick(0, 0.1);
   return {
     inputs: [make.any(rows, classes)],
-    f: ([logits]) => ops.crossEntropy(logits, labels, { reduction }),
+    f: ([logits]) => ops.crossEntropy(logits, labels, { reduction, labelSmoothing }),
   };
 }
 

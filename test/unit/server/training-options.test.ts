@@ -29,6 +29,9 @@ test('values out of range are refused by name', () => {
     ['maxGradNorm', 0],
     ['rank', 0],
     ['gateRate', 0],
+    ['head', 'sparse'],
+    ['tapDropout', 1],
+    ['labelSmoothing', -0.1],
     ['seed', -1],
   ];
   for (const [key, value] of faults) {

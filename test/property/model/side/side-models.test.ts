@@ -3,6 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
   createSideModel,
+  HEAD_KINDS,
+  type HeadKind,
   SIDE_NAMES,
   type SideName,
   type SideShape,
@@ -23,6 +25,7 @@ import {
 } from '../../../../src/tensor/index.ts';
 import { backends } from '../../../support/backends.ts';
 import { type NaiveParams, naiveLoss, naiveSideLogits } from '../../../support/naive-side.ts';
+import { SIDE_OPTIONS } from '../../../support/side.ts';
 import { seed } from '../../../support/sizes.ts';
 
 /** f32 against float64: some fifty operations a layer, five layers, on values of a few units. */
@@ -47,6 +50,7 @@ const job = fc
     classes: fc.constantFrom(1, 2, 3, 10),
     samples: length,
     rank: fc.constantFrom(1, 2, 4, 5),
+    head: fc.constantFrom(...HEAD_KINDS),
     seed,
   })
   // The RMS norm of one number is its sign, but for eps: no derivative to speak of near zero.
@@ -55,6 +59,7 @@ const job = fc
 interface Case {
   readonly name: SideName;
   readonly shape: SideShape;
+  readonly head: HeadKind;
   readonly params: Tree;
   readonly naive: Map<string, Float64Array>;
   readonly taps: Tensor[];
@@ -66,11 +71,11 @@ interface Case {
 for (const { name: backendName, backend } of backends()) {
   const holds = (body: (given: Case) => void, numRuns: number) =>
     fc.assert(
-      fc.property(job, ({ name, samples, rank, seed: from, ...shape }) => {
+      fc.property(job, ({ name, samples, rank, head, seed: from, ...shape }) => {
         const before = live(backend).bytes;
         scope(() => {
           const rng = random(from);
-          const model = createSideModel(name, shape, { rank, alphaStart: 0, gateRate: 1 });
+          const model = createSideModel(name, shape, { ...SIDE_OPTIONS, rank, head });
           // From init's zeros most gradients are zero: other values everywhere.
           const params = mapTree(model.init(rng, backend), (leaf) =>
             randomNormal(leaf.shape, 0.7, rng, backend),
@@ -83,7 +88,7 @@ for (const { name: backendName, backend } of backends()) {
           );
           const targets = Int32Array.from({ length: samples }, () => rng.int(shape.classes));
           const logits = (p: Tree) => model.logits(p, taps);
-          body({ name, shape, params, naive, taps, targets, rng, logits });
+          body({ name, shape, head, params, naive, taps, targets, rng, logits });
         });
         assert.equal(live(backend).bytes, before, 'all memory came back');
       }),
@@ -92,9 +97,9 @@ for (const { name: backendName, backend } of backends()) {
 
   describe(`side models, ${backendName}`, () => {
     it('give the logits of their formulas', () => {
-      holds(({ name, shape, params, naive, taps, logits }) => {
+      holds(({ name, shape, head, params, naive, taps, logits }) => {
         const inputs = taps.map((tap) => tap.toFloat32());
-        const expected = naiveSideLogits(name, shape, naive, inputs).flat();
+        const expected = naiveSideLogits(name, shape, naive, inputs, head).flat();
         logits(params)
           .toFloat32()
           .forEach((value, i) => {
@@ -105,10 +110,10 @@ for (const { name: backendName, backend } of backends()) {
     });
 
     it('have the gradients of central differences', () => {
-      holds(({ name, shape, params, naive, taps, targets, rng, logits }) => {
+      holds(({ name, shape, head, params, naive, taps, targets, rng, logits }) => {
         const inputs = taps.map((tap) => tap.toFloat32());
         const lossAt = (p: NaiveParams) =>
-          naiveLoss(naiveSideLogits(name, shape, p, inputs), targets);
+          naiveLoss(naiveSideLogits(name, shape, p, inputs, head), targets);
         const wanted = tensor(targets, undefined, { backend });
         const { value, grads } = valueAndGrad((p: Tree) => crossEntropy(logits(p), wanted))(params);
         const loss = lossAt(naive);

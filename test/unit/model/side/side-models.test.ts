@@ -24,9 +24,10 @@ import {
   UsageError,
 } from '../../../../src/tensor/index.ts';
 import { backends } from '../../../support/backends.ts';
+import { SIDE_OPTIONS } from '../../../support/side.ts';
 
 const SHAPE: SideShape = { layers: 3, width: 4, kinds: 2, classes: 5 };
-const OPTIONS = { rank: 2, alphaStart: 1.5, gateRate: 30 };
+const OPTIONS = { ...SIDE_OPTIONS, rank: 2, alphaStart: 1.5, gateRate: 30 };
 const SAMPLES = 6;
 /** A handful of f32 operations on values of order one. */
 const CLOSE = 1e-6;
@@ -112,11 +113,11 @@ for (const { name, backend } of backends()) {
           weight: make([1, 0, 0, 0, 0, 10, 100, 1000], [2, 4]),
           bias: make([0.5, -0.5], [2]),
         };
-        const logits = headLogits(params, z, shape);
+        const logits = headLogits(params, [z], shape);
         assert.deepEqual(logits.shape, [2, 2]);
         near(logits.toFloat32(), [1.5, 20 + 300 + 4000 - 0.5, 5.5, 60 + 700 + 8000 - 0.5]);
         assert.throws(
-          () => headLogits(params, make([1, 2, 3, 4, 5, 6], [3, 2]), shape),
+          () => headLogits(params, [make([1, 2, 3, 4, 5, 6], [3, 2])], shape),
           ShapeError,
         );
       });
@@ -191,6 +192,19 @@ for (const { name, backend } of backends()) {
         assert.equal(live(backend).bytes, before, side);
         disposeTree(params);
       }
+    });
+
+    it('a dense head weighs every state by itself, and divides by the root of their number', () => {
+      scope(() => {
+        const shape = { layers: 4, width: 1, kinds: 1, classes: 1 };
+        const states = [1, 2, 3, 4].map((value) => make([value], [1, 1]));
+        const params = { weight: make([1000, 100, 10, 1], [1, 4]), bias: make([0.5], [1]) };
+        near(headLogits(params, states, shape).toFloat32(), [1234 / 2 + 0.5]);
+        const dense = parallelSide(SHAPE, { ...OPTIONS, head: 'dense' });
+        const gated = parallelSide(SHAPE, { ...OPTIONS, head: 'gated' });
+        assert.deepEqual(dense.init(random(1), backend).head.weight.shape, [5, 3 * 8]);
+        assert.deepEqual(gated.init(random(1), backend).head.weight.shape, [5, 8]);
+      });
     });
 
     it('initHead makes the shapes that headLogits takes', () => {

@@ -10,7 +10,7 @@ import {
   tapTensors,
 } from '../../../../src/model/index.ts';
 import { ACTIVATION_BITS, encodeActivations, encodedLength } from '../../../../src/quant/index.ts';
-import { FormatError, random, scope } from '../../../../src/tensor/index.ts';
+import { FormatError, type Random, random, scope } from '../../../../src/tensor/index.ts';
 import { backends } from '../../../support/backends.ts';
 import { assertClose } from '../../../support/close.ts';
 import { channelAffine, plainAffine, sampleTaps } from '../../../support/side.ts';
@@ -136,6 +136,30 @@ describe('tapTensors', () => {
           assert.deepEqual([...tap.toFloat32()], expected);
         });
       });
+    });
+
+    it(`drops a share, scales the rest up and repeats it from the same seed, on ${name}`, () => {
+      const rate = 0.25;
+      const samples = Array.from({ length: 40 }, (_, i) => sampleTaps(SHAPE, random(i)));
+      const affine = channelAffine(SHAPE, 8);
+      const values = (rng?: Random) =>
+        scope(() =>
+          tapTensors(samples, SHAPE, affine, backend, rng && { rate, rng }).map((tap) => [
+            ...tap.toFloat32(),
+          ]),
+        ).flat();
+      const whole = values();
+      const dropped = values(random(3));
+      assert.deepEqual(dropped, values(random(3)));
+      assert.notDeepEqual(dropped, values(random(4)));
+      let zeros = 0;
+      dropped.forEach((value, i) => {
+        if (value === 0) zeros++;
+        else assert.equal(value, Math.fround(whole[i] / (1 - rate)));
+      });
+      // Binomial: five standard deviations.
+      const spread = 5 * Math.sqrt(rate * (1 - rate) * whole.length);
+      assert.ok(Math.abs(zeros - rate * whole.length) < spread, `${zeros} of ${whole.length}`);
     });
   }
 });
