@@ -41,6 +41,8 @@ export function bertTensorNames(name: string): string[] {
 /** Keys of config.json that say nothing about the forward pass of a frozen encoder. */
 const IRRELEVANT = [
   ...['attention_probs_dropout_prob', 'hidden_dropout_prob', 'classifier_dropout'],
+  // There is no head that could be tied.
+  'tie_word_embeddings',
   // Of Google's multilingual checkpoints: a pooler that nobody built.
   ...['directionality', 'pooler_fc_size', 'pooler_num_attention_heads', 'pooler_num_fc_layers'],
   ...['pooler_size_per_head', 'pooler_type'],

@@ -24,7 +24,9 @@ for (const { name, path, reference } of tinyFolders()) {
       }
     });
 
-    it('streams it piece by piece', { skip: name.endsWith('wordpiece') && 'sets blanks' }, () => {
+    it('streams it piece by piece', {
+      skip: name === 'bert' && 'whole texts have blanks set',
+    }, () => {
       for (const { plain, decoded } of reference.texts) {
         const stream = tokenizer.decodeStream();
         const pieces = plain.map((id) => stream.push(id));

@@ -8,10 +8,12 @@ const FOLDER = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 export interface TinyReference {
   readonly sequences?: readonly {
     readonly ids: number[];
+    /** Of models that read pairs. */
+    readonly tokenTypes?: number[];
     /** `[T, D]` after 0..L layers, base64. */
     readonly hidden: string[];
-    /** `[T, V]`, base64. */
-    readonly logits: string;
+    /** `[T, V]`, base64; none of an encoder. */
+    readonly logits?: string;
   }[];
   readonly texts: readonly {
     readonly text: string;

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { rotaryFrequencies, rotaryTable } from '../../../../src/model/nn/rotary.ts';
+import {
+  Rotary,
+  rotaryFrequencies,
+  rotaryTable,
+  scaleLlama3,
+} from '../../../../src/model/nn/rotary.ts';
 import { rope, scope, tensor } from '../../../../src/tensor/index.ts';
 import { backends } from '../../../support/backends.ts';
 
@@ -61,3 +66,39 @@ for (const { name, backend } of backends()) {
     });
   });
 }
+
+describe('scaleLlama3', () => {
+  const scaling = {
+    type: 'llama3',
+    ...{ factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositionEmbeddings: 100 },
+  } as const;
+  /** A frequency whose wave fits the original context so many times. */
+  const waves = (times: number) => (2 * Math.PI * times) / 100;
+
+  it('keeps fast frequencies, divides slow ones, blends between', () => {
+    const given = Float64Array.of(waves(10), waves(4), waves(2.5), waves(1), waves(0.1));
+    const kept = [1, 1, 0.5 + 0.5 / 8, 1 / 8, 1 / 8];
+    scaleLlama3(given, scaling).forEach((frequency, j) => {
+      assert.ok(Math.abs(frequency / given[j] - kept[j]) < 1e-12);
+    });
+  });
+});
+
+describe('Rotary', () => {
+  const [{ backend }] = backends();
+
+  it('grows to the longest sequence seen, never beyond the context, and gives all back', () => {
+    const before = backend.memory();
+    const rotary = new Rotary(rotaryFrequencies(4, 100), 1500, backend);
+    const held = () => (backend.memory().bytes - before.bytes) / (2 * 2 * 4);
+    assert.equal(held(), 512);
+    rotary.reach(512);
+    assert.equal(held(), 512);
+    rotary.reach(513);
+    assert.equal(held(), 1024);
+    rotary.reach(1025);
+    assert.equal(held(), 1500);
+    rotary.dispose();
+    assert.equal(backend.memory().bytes, before.bytes);
+  });
+});
