@@ -130,3 +130,13 @@ test('a server that is stopped in the middle tells its devices', async () => {
   assertFails(await device.done, 5, /E_CLOSED.*the server stops/);
   assert.ok(!existsSync(adapter));
 });
+
+test('a server that its parent started ends with it, however that ends', async () => {
+  const server = startCli(['serve', '--port', '0', '--json', '--until-input-ends'], {
+    keepStdin: true,
+  });
+  await server.until('stdout', /\n/);
+  // What the system does to the pipe of a process that was killed.
+  server.child.stdin.destroy();
+  assert.equal((await server.done).code, 0);
+});
