@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import {
   adamwInit,
   adamwStep,
@@ -12,6 +12,7 @@ import {
   type Backend,
   crossEntropy,
   flatten,
+  gpuBackend,
   type Nested,
   rmsNorm,
   scope,
@@ -118,7 +119,10 @@ const side = parallelSide(
   { rank: reference.r },
 );
 
-for (const { name, backend } of backends()) {
+const gpu = await gpuBackend({ mode: 'webasm' });
+after(() => gpu.destroy());
+
+for (const { name, backend } of [...backends(), { name: gpu.description, backend: gpu }]) {
   describe(`side network against PyTorch in float64, ${name}`, () => {
     const taps = reference.A.map((layer) =>
       rmsNorm(tensor(layer, undefined, { backend }), null, SIDE_RMS_EPS),
