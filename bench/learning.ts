@@ -1,14 +1,17 @@
-// npm run learning -- [--data wordnet10] [--seeds 0,1,2] [train's flags]: accuracy over seeds.
+// npm run learning -- [--data wordnet10|sentiment|DIR] [--seeds 0,1,2] [train's flags]: accuracy over
+// seeds.
 // One process, the same engine and trainer as `mobillm train`; the backbone runs once, and each seed
 // then splits, calibrates, encodes and trains anew.
+import { basename } from 'node:path';
 import { Command } from 'commander';
 import { demoTemplates } from '../src/cli/commands/demo.ts';
-import { demoData } from '../src/cli/demo-data.ts';
+import { type DemoTaskName, demoData } from '../src/cli/demo-data.ts';
 import { majorityAccuracy } from '../src/cli/evaluate.ts';
 import {
   addModelFlags,
   addTapFlags,
   defaultTemplate,
+  integer,
   type ModelFlags,
   type TapFlags,
 } from '../src/cli/flags.ts';
@@ -41,9 +44,12 @@ import { readText } from '../src/platform/node.ts';
 import type { ActivationBits } from '../src/quant/index.ts';
 import { SideTrainer, type Split, type TrainedModel } from '../src/server/index.ts';
 import { argmax, type Backend, scope } from '../src/tensor/index.ts';
+import { chooseRows } from './choose-rows.ts';
 
 interface Flags extends ModelFlags, TapFlags, TrainingFlags {
-  readonly data: 'wordnet10' | 'sentiment';
+  readonly data: string;
+  readonly trainRows?: number;
+  readonly testRows?: number;
   readonly seeds: string;
   readonly randomBackbone?: boolean;
 }
@@ -87,7 +93,13 @@ async function runSeed(
   pools: Map<string, Pool>,
   rowsOf: Map<string, Sample>,
 ): Promise<Map<string, { valid: number; test: number }>> {
-  const loaded = await loadDataset(folder, { readText, seed });
+  const read = async (path: string) => {
+    const source = await readText(path);
+    const training = basename(path).startsWith('train');
+    const count = training ? flags.trainRows : flags.testRows;
+    return count === undefined ? source : chooseRows(source, count, training);
+  };
+  const loaded = await loadDataset(folder, { readText: read, seed });
   // Sample objects differ between loads; rows are the same when their text is.
   const same = (sample: Sample) => {
     const key = JSON.stringify(sample);
@@ -145,7 +157,7 @@ async function runSeed(
     if (event.kind !== 'trained') continue;
     const { name, validAccuracy } = event.trained;
     const test = await testAccuracy(event.trained);
-    results.set(name, { valid: validAccuracy, test });
+    results.set(name, { valid: validAccuracy ?? 0, test });
   }
   trainer.close();
   const indices = (samples: readonly Sample[]) => samples.map((s) => data.labels.indexOf(s.label));
@@ -180,16 +192,20 @@ async function runSeed(
 
 const command = new Command('learning')
   .description('accuracy of the side network and its baselines over seeds, on a demo task')
-  .option('--data <task>', 'wordnet10 or sentiment', 'wordnet10')
+  .option('--data <task>', 'wordnet10, sentiment, or a folder of jsonl files', 'wordnet10')
+  .option('--train-rows <n>', 'train on so many rows, classes in turn, by MD5', integer(1))
+  .option('--test-rows <n>', 'test on so many rows, by MD5', integer(1))
   .option('--seeds <list>', 'seeds, with commas between', '0,1,2')
   .option('--random-backbone', 'control: random weights instead of the pretrained ones');
 const flags = addTrainingFlags(addTapFlags(addModelFlags(command)))
   .parse()
   .opts<Flags>();
-const folder = await demoData(flags.data);
+const demo = flags.data in demoTemplates ? (flags.data as DemoTaskName) : undefined;
+const folder = demo ? await demoData(demo) : flags.data;
 const path = await resolveModel(flags.model, { quiet: false });
 const family = await familyOfPath(path);
-const worded = family === 'encoder' ? defaultTemplate(family, false) : demoTemplates[flags.data];
+const pairs = demo === undefined && (await loadDataset(folder, { readText })).pairs;
+const worded = demo && family !== 'encoder' ? demoTemplates[demo] : defaultTemplate(family, pairs);
 const chosen = { ...flags, template: flags.template ?? worded };
 const { engine } = await loadEngine({
   path,

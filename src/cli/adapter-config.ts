@@ -1,16 +1,18 @@
 import { z } from 'zod';
-import type { ClassificationScores } from '../data/index.ts';
+import type { Target } from '../data/index.ts';
 import type { TapPlan } from '../device/index.ts';
 import { ADAPTER_FORMAT_VERSION, type AdapterConfig, SIDE_NAMES } from '../model/index.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import type { DeviceInfo } from './device-thread.ts';
+import type { Scores } from './evaluate.ts';
 
 const trainedModelSchema = z.object({
   name: z.enum(SIDE_NAMES),
   bestEpoch: z.int(),
   epochs: z.int(),
-  validAccuracy: z.number(),
+  /** Null where there are no classes. */
+  validAccuracy: z.number().nullable(),
   validLoss: z.number(),
   parameters: z.int(),
   seconds: z.number(),
@@ -34,6 +36,8 @@ export interface TrainedRun {
   /** As the person named it. */
   readonly model: string;
   readonly plan: TapPlan;
+  /** Of a number that is predicted. */
+  readonly target?: Target;
   readonly options: TrainingOptions;
   readonly info: DeviceInfo;
 }
@@ -42,10 +46,18 @@ export interface TrainedRun {
 export function adapterConfig(
   run: TrainedRun,
   trained: TrainedModelInfo,
-  tested: ClassificationScores | undefined,
+  tested: Scores | undefined,
 ): AdapterConfig {
-  const { plan, info, options } = run;
-  const { side: _side, baselines: _baselines, rank, alphaStart, gateRate, ...training } = options;
+  const { plan, target, info, options } = run;
+  const {
+    side: _side,
+    baselines: _baselines,
+    rank,
+    alphaStart,
+    gateRate,
+    head,
+    ...training
+  } = options;
   return {
     peft_type: 'MOBILLM_SIDE',
     format_version: ADAPTER_FORMAT_VERSION,
@@ -60,10 +72,12 @@ export function adapterConfig(
     },
     weights: info.weights,
     labels: [...plan.labels],
+    ...(target && { target }),
     side: trained.name,
     rank,
     alpha_start: alphaStart,
     gate_rate: gateRate,
+    head,
     template: plan.template,
     prefix: plan.prefix,
     max_seq_length: plan.maxSeqLength,
@@ -73,15 +87,20 @@ export function adapterConfig(
     training,
     metrics: {
       best_epoch: trained.bestEpoch,
-      valid_accuracy: trained.validAccuracy,
+      ...(trained.validAccuracy === null ? {} : { valid_accuracy: trained.validAccuracy }),
       valid_loss: trained.validLoss,
-      ...(tested && {
-        test_accuracy: tested.accuracy,
-        test_macro_f1: tested.macroF1,
-        test_matthews: tested.matthews,
-      }),
+      ...(tested && testMetrics(tested)),
     },
   };
+}
+
+function testMetrics(tested: Scores): Record<string, number | null> {
+  if ('rmse' in tested) {
+    const { rmse, pearson, spearman } = tested;
+    return { test_rmse: rmse, test_pearson: pearson, test_spearman: spearman };
+  }
+  const { accuracy, macroF1, matthews } = tested;
+  return { test_accuracy: accuracy, test_macro_f1: macroF1, test_matthews: matthews };
 }
 
 /** The plan an adapter was trained under, to run it again. */

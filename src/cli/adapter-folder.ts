@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { outputsOf } from '../device/index.ts';
 import {
   type AdapterConfig,
   createSideModel,
@@ -85,12 +86,14 @@ export async function instantiateAdapter(
     layers: config.layers.length,
     width: config.base_model.hidden_size,
     kinds: config.taps.length,
-    classes: config.labels.length,
+    classes: outputsOf(config.labels),
   };
   const model = createSideModel(config.side, shape, {
     rank: config.rank,
     alphaStart: config.alpha_start,
     gateRate: config.gate_rate,
+    head: config.head,
+    tapDropout: 0,
   });
   return loadAdapterWeights(memoryByteSource(weights, WEIGHTS), model, backend);
 }

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { ColumnNames } from '../data/index.ts';
 
 /** Which columns of a data file hold what. */
@@ -19,4 +19,16 @@ export function addColumnFlags(command: Command): Command {
 /** The columns as `data/` takes them. */
 export function columnsOf(flags: ColumnFlags): ColumnNames {
   return { text: flags.textColumn, textPair: flags.textPairColumn, label: flags.labelColumn };
+}
+
+/** --task. */
+export function addTaskFlag(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--task <name>',
+      'what a label is: the name of a class, or a number to predict; auto: a number where all labels are, and some have a fraction',
+    )
+      .choices(['auto', 'classification', 'regression'])
+      .default('auto'),
+  );
 }

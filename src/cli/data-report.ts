@@ -1,6 +1,12 @@
-import { type Dataset, type PartSummary, type Sample, summarizeData } from '../data/index.ts';
+import {
+  type Dataset,
+  type PartSummary,
+  type Sample,
+  summarizeData,
+  targetOf,
+} from '../data/index.ts';
 import type { TokenSurvey } from '../device/index.ts';
-import { oneLine } from './metrics-text.ts';
+import { decimals, oneLine } from './metrics-text.ts';
 
 /** Classes that are listed one by one before only the smallest and the largest are named. */
 const LISTED_CLASSES = 12;
@@ -17,6 +23,13 @@ export interface DataReport {
     readonly valid: number;
     readonly test: number;
   }[];
+  /** Of labels that are numbers: where those of the training rows lie. */
+  readonly numbers?: {
+    readonly mean: number;
+    readonly deviation: number;
+    readonly smallest: number;
+    readonly largest: number;
+  };
   readonly train: PartReport;
   readonly valid: PartReport;
   readonly test: PartReport | null;
@@ -45,10 +58,17 @@ export async function reportData(
       valid: valid.classes[c],
       test: test?.classes[c] ?? 0,
     })),
+    ...(data.task === 'regression' && { numbers: numbersOf(data.train) }),
     train: await part(train, data.train),
     valid: await part(valid, data.valid),
     test: test ? await part(test, data.test ?? []) : null,
   };
+}
+
+function numbersOf(rows: readonly Sample[]): DataReport['numbers'] {
+  const labels = rows.map(({ label }) => label);
+  const values = labels.map(Number).sort((a, b) => a - b);
+  return { ...targetOf(labels), smallest: values[0], largest: values[values.length - 1] };
 }
 
 const count = (n: number) => n.toLocaleString('en');
@@ -69,7 +89,7 @@ function balance(classes: DataReport['classes']): string {
  * @param maxSeqLength tokens that a sample may have.
  */
 export function renderData(report: DataReport, maxSeqLength: number): string {
-  const { classes } = report;
+  const { classes, numbers } = report;
   const parts = (['train', 'valid', 'test'] as const).flatMap((name) => {
     const part = report[name];
     return part === null ? [] : [{ name, part }];
@@ -79,8 +99,10 @@ export function renderData(report: DataReport, maxSeqLength: number): string {
   const longest = Math.max(...parts.map(({ part }) => part.longest));
   const cut = parts.filter(({ part }) => part.truncated > 0);
   const lines = [
-    `${rows} rows, ${count(classes.length)} classes`,
-    `classes of train: ${balance(classes)}`,
+    `${rows} rows, ${numbers ? 'labels are numbers: regression' : `${count(classes.length)} classes`}`,
+    numbers
+      ? `labels of train: ${decimals(numbers.smallest)} to ${decimals(numbers.largest)}, mean ${decimals(numbers.mean)}, deviation ${decimals(numbers.deviation)}`
+      : `classes of train: ${balance(classes)}`,
     `tokens: ${count(tokens)}, the longest sample ${longest}; ${
       cut.length === 0
         ? 'none is cut'

@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import { epochBatches } from '../data/index.ts';
+import { epochBatches, type Sample } from '../data/index.ts';
 import {
   estimateTraffic,
   shapeOfPlan,
@@ -12,6 +12,7 @@ import { createSideModel, type SideShape, sampleBytes } from '../model/index.ts'
 import type { TrainingOptions } from '../server/index.ts';
 import { cpuBackend, disposeTree, leaves, random, UsageError } from '../tensor/index.ts';
 import { type DataReport, renderData, reportData } from './data-report.ts';
+import { sentLabels } from './evaluate.ts';
 import { openModelPath } from './model-files.ts';
 import { type JobFlags, planJob, prepareJob } from './prepare-job.ts';
 import { formatBytes } from './progress.ts';
@@ -86,9 +87,7 @@ export async function dryRun(
     const dataset = await reportData(data, (samples) => surveyTokens(tokenizer, samples, plan));
     const prefixTokens = plan.prefix ? tokenizer.encode(plan.prefix).length : 0;
     const training = trainingOptions(flags, flags.baselines ? BASELINES : [], data.validFromTrain);
-    const places = new Map(data.labels.map((label, i) => [label, i]));
-    const indices = (rows: readonly { label: string }[]) =>
-      rows.map(({ label }) => places.get(label) as number);
+    const values = (rows: readonly Sample[]) => sentLabels(rows, data.labels, job.target);
     const { batchSize, epochs } = training;
     const perEpoch = Math.ceil(job.train.length / batchSize);
     const all = job.train.length + data.valid.length;
@@ -126,8 +125,8 @@ export async function dryRun(
       models,
       traffic: {
         up: estimateTraffic(plan, config.hiddenSize, batchSize, {
-          train: indices(job.train),
-          valid: indices(data.valid),
+          train: values(job.train),
+          valid: values(data.valid),
         }),
         downAbout:
           models.reduce((n, { parameters }) => n + 4 * (parameters + 4 * channels), 0) +

@@ -1,11 +1,49 @@
-import { type ClassificationScores, classificationScores, type Sample } from '../data/index.ts';
+import {
+  type ClassificationScores,
+  classificationScores,
+  type RegressionScores,
+  regressionScores,
+  type Sample,
+  standardized,
+  type Target,
+} from '../data/index.ts';
 import type { TimedBatch } from '../device/index.ts';
 import type { DeviceThread } from './device-thread.ts';
 
+/** How right an adapter is, by what it predicts. */
+export type Scores = ClassificationScores | RegressionScores;
+
+/** What an adapter predicts: one of these classes, or without any, a number. */
+export interface Outputs {
+  readonly labels: readonly string[];
+  readonly target?: Target;
+}
+
 /** What an adapter says of labelled rows, and how right it is. */
-export interface Measured extends ClassificationScores {
-  /** Index of the likeliest class of every row. */
+export interface Measured {
+  readonly scores: Scores;
+  /** Of every row the index of its class, or its number. */
+  readonly labels: readonly number[];
+  /** What was predicted of every row, likewise. */
   readonly predicted: readonly number[];
+}
+
+/** Indices of the rows' classes, or their numbers. */
+export function labelValues(rows: readonly Sample[], { labels, target }: Outputs): number[] {
+  if (target) return rows.map(({ label }) => Number(label));
+  const places = new Map(labels.map((label, index) => [label, index]));
+  return rows.map(({ label }) => places.get(label) as number);
+}
+
+/** What is sent of the rows' labels: indices of classes, or standardised numbers. */
+export function sentLabels(
+  rows: readonly Sample[],
+  labels: readonly string[],
+  target: Target | undefined,
+): number[] {
+  // The server need not know where the numbers lie.
+  if (target) return rows.map(({ label }) => standardized(label, target));
+  return labelValues(rows, { labels });
 }
 
 /** Encodes rows batch by batch; `onBatch` hears each as it comes. */
@@ -42,20 +80,73 @@ export async function classifyRows(
   return out;
 }
 
+/** The number that is predicted of every encoded row. */
+export async function predictNumbers(
+  device: DeviceThread,
+  adapterName: string,
+  batches: readonly TimedBatch[],
+  { mean, deviation }: Target,
+): Promise<number[]> {
+  const out: number[] = [];
+  for (const batch of batches) {
+    for (const [value] of await device.classify(adapterName, batch)) {
+      out.push(mean + deviation * value);
+    }
+  }
+  return out;
+}
+
 /**
- * Accuracy, macro-F1 and Matthews correlation of an adapter on encoded, labelled rows.
- * @param labels class indices below `classes`, in the rows' order.
+ * How right an adapter is on encoded, labelled rows.
+ * @param rows as they were encoded; labels among the adapter's, or numbers.
  */
 export async function measureAdapter(
   device: DeviceThread,
   adapterName: string,
   batches: readonly TimedBatch[],
-  labels: readonly number[],
-  classes: number,
+  rows: readonly Sample[],
+  outputs: Outputs,
 ): Promise<Measured> {
-  const rows = await classifyRows(device, adapterName, batches);
-  const predicted = rows.map(({ label }) => label);
-  return { ...classificationScores(labels, predicted, classes), predicted };
+  const labels = labelValues(rows, outputs);
+  if (outputs.target) {
+    const predicted = await predictNumbers(device, adapterName, batches, outputs.target);
+    return { scores: regressionScores(labels, predicted), labels, predicted };
+  }
+  const classes = await classifyRows(device, adapterName, batches);
+  const predicted = classes.map(({ label }) => label);
+  const scores = classificationScores(labels, predicted, outputs.labels.length);
+  return { scores, labels, predicted };
+}
+
+/**
+ * What guessing without looking gets: always the most frequent training class, or always the mean
+ * of the training numbers.
+ */
+export function baselineScores(
+  train: readonly Sample[],
+  test: readonly Sample[],
+  outputs: Outputs,
+): Scores {
+  const { target, labels } = outputs;
+  const values = labelValues(test, outputs);
+  if (target)
+    return regressionScores(
+      values,
+      values.map(() => target.mean),
+    );
+  const majority = majorityClass(labelValues(train, outputs), labels.length);
+  return classificationScores(
+    values,
+    values.map(() => majority),
+    labels.length,
+  );
+}
+
+/** The most frequent class; of equals the first. */
+function majorityClass(train: readonly number[], classes: number): number {
+  const counts = new Array<number>(classes).fill(0);
+  for (const label of train) counts[label]++;
+  return counts.reduce((best, count, c) => (count > counts[best] ? c : best), 0);
 }
 
 /** What always guessing the most frequent training class gets. */
@@ -64,8 +155,6 @@ export function majorityAccuracy(
   test: readonly number[],
   classes: number,
 ): number {
-  const counts = new Array<number>(classes).fill(0);
-  for (const label of train) counts[label]++;
-  const majority = counts.reduce((best, count, c) => (count > counts[best] ? c : best), 0);
+  const majority = majorityClass(train, classes);
   return test.filter((label) => label === majority).length / test.length;
 }

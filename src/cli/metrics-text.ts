@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
-import type { ClassificationScores, ConfusionCell } from '../data/index.ts';
+import type { ConfusionCell } from '../data/index.ts';
+import type { Scores } from './evaluate.ts';
 
 /** Above so many classes the matrix is left for a list of what is confused most. */
 const TABLED_CLASSES = 12;
@@ -23,8 +24,20 @@ export function oneLine(text: string, width = NAME_WIDTH): string {
   return characters.length > width ? `${characters.slice(0, width - 3).join('')}...` : plain;
 }
 
-/** Accuracy, macro-F1 and Matthews correlation in one line. */
-export function scoresLine(scores: ClassificationScores): string {
+/** A number of any size in four digits. */
+export function decimals(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}
+
+/** Accuracy, macro-F1 and Matthews correlation in one line, or errors and correlations of numbers. */
+export function scoresLine(scores: Scores): string {
+  if ('rmse' in scores) {
+    const { rmse, mae, rows } = scores;
+    const [pearson, spearman] = [scores.pearson, scores.spearman].map(
+      (value) => value?.toFixed(3) ?? 'none',
+    );
+    return `RMSE ${decimals(rmse)}, mean absolute error ${decimals(mae)}, Pearson ${pearson}, Spearman ${spearman} (${rows} rows)`;
+  }
   const { accuracy, correct, rows, macroF1, matthews } = scores;
   return `accuracy ${percent(accuracy)} (${correct} of ${rows}), macro-F1 ${macroF1.toFixed(3)}, Matthews ${matthews.toFixed(3)}`;
 }

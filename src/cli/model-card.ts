@@ -15,6 +15,11 @@ function naming(labels: readonly string[]): string {
   return `${labels.slice(0, NAMED).join(', ')}${more}`;
 }
 
+function whatItIs({ labels, target }: AdapterConfig): string {
+  if (!target) return `A classifier of ${labels.length} classes (${naming(labels)})`;
+  return `It predicts a number (those it was trained on: mean ${target.mean}, deviation ${target.deviation})`;
+}
+
 /** The README.md of an adapter folder: what it is, how to use it, how it was made, what to expect. */
 export function modelCard(config: AdapterConfig): string {
   const { base_model: base, training, metrics, codec } = config;
@@ -34,7 +39,7 @@ tags: [side-tuning, mobillm]
 
 # ${config.side} side network for ${base.name}
 
-A classifier of ${config.labels.length} classes (${naming(config.labels)}) beside a frozen backbone.
+${whatItIs(config)} beside a frozen backbone.
 It reads the backbone's hidden states; the backbone's weights are unchanged.
 
 \`\`\`sh
@@ -69,7 +74,7 @@ ${rows(training)}
 |---|---|
 ${rows(metrics)}
 
-Accuracies are of the run that made this folder. The hidden states it was trained from were sent to
+Figures are of the run that made this folder. The hidden states it was trained from were sent to
 a server; they can reveal much of the text they came from.
 `;
 }

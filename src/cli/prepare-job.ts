@@ -4,6 +4,9 @@ import {
   type Dataset,
   loadDataset,
   type Sample,
+  type Target,
+  type Task,
+  targetOf,
 } from '../data/index.ts';
 import { shotsPrefix, type TapPlan } from '../device/index.ts';
 import type { ModelFamily } from '../model/index.ts';
@@ -18,6 +21,7 @@ import { factsOfPath } from './model-files.ts';
 /** The flags that decide what a job is made of, whoever trains it. */
 export interface JobFlags extends ModelFlags, TapFlags, ColumnFlags {
   readonly data: string;
+  readonly task: Task | 'auto';
   readonly seed: number;
 }
 
@@ -32,6 +36,8 @@ export interface PreparedJob {
   readonly modelPath: string;
   readonly family: ModelFamily;
   readonly template: string;
+  /** Where the numbers lie that are to be predicted, by the rows to train on. */
+  readonly target?: Target;
 }
 
 /**
@@ -47,6 +53,7 @@ export async function prepareJob(
     listFiles,
     columns: columnsOf(flags),
     seed: flags.seed,
+    ...(flags.task !== 'auto' && { task: flags.task }),
   });
   if (flags.template !== undefined) checkTemplate(flags.template, data.pairs);
   const rows = chooseRows(flags, data);
@@ -62,7 +69,9 @@ export async function prepareJob(
   }
   const template = flags.template ?? defaultTemplate(family, data.pairs);
   checkTemplate(template, data.pairs, family === 'encoder');
-  return { data, ...rows, modelPath, family, template };
+  const target =
+    data.task === 'regression' ? targetOf(rows.train.map(({ label }) => label)) : undefined;
+  return { data, ...rows, modelPath, family, template, target };
 }
 
 function chooseRows(flags: JobFlags, data: Dataset): { shots: Sample[]; train: Sample[] } {

@@ -1,8 +1,9 @@
 import Table from 'cli-table3';
-import type { ClassificationScores } from '../data/index.ts';
+import type { Task } from '../data/index.ts';
 import type { TrainedModelInfo } from './adapter-config.ts';
 import type { DataReport } from './data-report.ts';
-import { percent } from './metrics-text.ts';
+import type { Scores } from './evaluate.ts';
+import { decimals, percent } from './metrics-text.ts';
 import { formatBytes, formatDuration } from './progress.ts';
 
 /** What a training job came to; `--json` prints it as it is. Bytes and seconds. */
@@ -13,7 +14,8 @@ export interface TrainReport {
   /** What was known of the data before training. */
   readonly dataset: DataReport;
   readonly rows: { train: number; valid: number; test: number };
-  /** On the test rows; null where there are none, or the baseline was not trained. */
+  readonly task: Task;
+  /** On the test rows; null where there are none, or no classes, or the baseline was not trained. */
   readonly accuracy: {
     majority: number | null;
     probe: number | null;
@@ -21,9 +23,11 @@ export interface TrainReport {
     side: number | null;
   };
   /** What else was measured on the test rows, by the model's name; empty where there are none. */
-  readonly test: Readonly<Record<string, ClassificationScores>>;
-  /** On the validation rows, by which the number of epochs was chosen. */
-  readonly validation: Readonly<Record<string, number>>;
+  readonly test: Readonly<Record<string, Scores>>;
+  /** What guessing without looking gets there: the most frequent class, or the mean. */
+  readonly before: Scores | null;
+  /** Accuracy on the validation rows, by which the number of epochs was chosen; null without classes. */
+  readonly validation: Readonly<Record<string, number | null>>;
   readonly seconds: {
     wall: number;
     /** The device computing: rows that were sent and test rows. */
@@ -62,41 +66,57 @@ export function printReport(report: TrainReport, json: boolean): void {
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${renderReport(report)}\n`);
 }
 
-/** The report as tables. */
-export function renderReport(report: TrainReport): string {
-  const { accuracy, seconds, bytes, memory, tokens, rows } = report;
+/** Figures of one method in the columns of its task. */
+function figures(report: TrainReport, scores: Scores | null | undefined): string[] {
+  if (report.task === 'classification') {
+    if (!scores || !('accuracy' in scores)) return ['-', '-', '-'];
+    return [percent(scores.accuracy), scores.macroF1.toFixed(3), scores.matthews.toFixed(3)];
+  }
+  if (!scores || !('rmse' in scores)) return ['-', '-', '-'];
+  const correlation = (value: number | null) => value?.toFixed(3) ?? '-';
+  return [decimals(scores.rmse), correlation(scores.pearson), correlation(scores.spearman)];
+}
+
+/** What was trained against what it has to beat. */
+function renderScores(report: TrainReport): string {
+  const classes = report.task === 'classification';
   const scores = new Table({
     head: [
       'method',
-      'test accuracy',
-      'macro-F1',
-      'Matthews',
-      'validation',
-      'parameters',
-      'server time',
+      ...(classes
+        ? ['test accuracy', 'macro-F1', 'Matthews']
+        : ['test RMSE', 'Pearson', 'Spearman']),
+      ...['validation', 'parameters', 'server time'],
     ],
     style: { head: [], border: [] },
   });
-  const info = new Map(report.server.models.map((model) => [model.name as string, model]));
-  const row = (label: string, name: string, score: number | null) => {
-    const model = info.get(name);
-    if (name !== 'majority' && !model) return;
+  const before = classes ? 'majority class (before)' : 'mean of the labels (before)';
+  scores.push([before, ...figures(report, report.before), '-', '0', '-']);
+  const { deviation = 1 } = report.dataset.numbers ?? {};
+  const row = (label: string, name: string) => {
+    const model = report.server.models.find((one) => one.name === name);
+    if (!model) return;
+    // The server sees standardised labels: its loss is in squared deviations.
+    const validation = classes
+      ? percent(model.validAccuracy)
+      : decimals(deviation * Math.sqrt(model.validLoss));
     scores.push([
-      label,
-      percent(score),
-      report.test[name]?.macroF1.toFixed(3) ?? '-',
-      report.test[name]?.matthews.toFixed(3) ?? '-',
-      model ? percent(model.validAccuracy) : '-',
-      model ? model.parameters.toLocaleString('en') : '0',
-      model ? `${model.seconds.toFixed(1)} s` : '-',
+      ...[label, ...figures(report, report.test[name]), validation],
+      ...[model.parameters.toLocaleString('en'), `${model.seconds.toFixed(1)} s`],
     ]);
   };
-  row('majority class (before)', 'majority', accuracy.majority);
-  row('linear probe, last layer', 'probe', accuracy.probe);
-  row('layer mix', 'mix', accuracy.mix);
+  row('linear probe, last layer', 'probe');
+  row('layer mix', 'mix');
   if (!['probe', 'mix'].includes(report.method)) {
-    row(`${report.method} side network (after)`, report.method, accuracy.side);
+    row(`${report.method} side network (after)`, report.method);
   }
+  return scores.toString();
+}
+
+/** The report as tables. */
+export function renderReport(report: TrainReport): string {
+  const { seconds, bytes, memory, tokens, rows } = report;
+  const scores = renderScores(report);
   const facts = new Table({ style: { head: [], border: [] } });
   const hidden = seconds.server > 0 ? seconds.hidden / seconds.server : 0;
   const backbone = report.randomBackbone ? ', RANDOM weights (control)' : '';
@@ -125,5 +145,5 @@ export function renderReport(report: TrainReport): string {
   if (tokens.truncatedSamples > 0) {
     facts.push(['cut to --max-seq-length', `${tokens.truncatedSamples} samples`]);
   }
-  return `${scores.toString()}\n${facts.toString()}`;
+  return `${scores}\n${facts.toString()}`;
 }

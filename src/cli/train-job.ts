@@ -1,9 +1,4 @@
-import {
-  type ClassificationScores,
-  type Dataset,
-  epochBatches,
-  type Sample,
-} from '../data/index.ts';
+import { type Dataset, epochBatches, type Sample, type Task } from '../data/index.ts';
 import {
   greet,
   type JobOutcome,
@@ -23,7 +18,7 @@ import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config
 import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
 import { type DataReport, renderData, reportData } from './data-report.ts';
 import type { DeviceThread } from './device-thread.ts';
-import { encodeRows, majorityAccuracy, measureAdapter } from './evaluate.ts';
+import { baselineScores, encodeRows, measureAdapter, type Scores, sentLabels } from './evaluate.ts';
 import { brokenOffJob, JobKeeper, type KeepFlags, withAdvice } from './kept-job.ts';
 import { loadDevice } from './load-device.ts';
 import { jobIdentity } from './partial-job.ts';
@@ -57,7 +52,7 @@ export interface TrainFlags extends JobFlags, TrainingFlags, KeepFlags {
 export async function train(
   flags: TrainFlags,
   signal: AbortSignal,
-  config: (resolved: { template: string; layers: readonly number[] }) => string,
+  config: (resolved: { template: string; layers: readonly number[]; task: Task }) => string,
 ): Promise<{ report: TrainReport; trace: string }> {
   const started = performance.now();
   const quiet = flags.json === true;
@@ -103,12 +98,13 @@ export async function train(
     const job = { flags, data, dataset, plan, rows, keeper, options, tracer, progress };
     const outcome = await runRows(connection, device, job);
 
-    const run: TrainedRun = { model: flags.model, plan, options, info: device.info };
+    const { target } = prepared;
+    const run: TrainedRun = { model: flags.model, plan, target, options, info: device.info };
     const { adapter, baselines, report } = await sumUp(run, job, outcome, device, prefixTokens);
     signal.throwIfAborted();
     const { layers } = plan;
     await writeAdapterFolder(flags.adapterPath, adapter, baselines, {
-      'config.yaml': config({ template, layers }),
+      'config.yaml': config({ template, layers, task: data.task }),
     });
     // Only now nobody will come back for the job.
     await keeper.done();
@@ -148,10 +144,14 @@ async function hangUp(connection: Connection): Promise<void> {
 /** The rows in the order in which they are sent. */
 function sentRows(
   { batchSize, seed }: TrainFlags,
-  { data, train }: PreparedJob,
+  { data, train, target }: PreparedJob,
 ): Record<'train' | 'valid', LabelledRow[]> {
   const labelled = (samples: readonly Sample[]): LabelledRow[] =>
-    samples.map((sample, id) => ({ id, sample, label: data.labels.indexOf(sample.label) }));
+    sentLabels(samples, data.labels, target).map((label, id) => ({
+      id,
+      sample: samples[id],
+      label,
+    }));
   const rows = labelled(train);
   const order = epochBatches({ count: rows.length, batchSize, seed, epoch: 0 }).flat();
   return { train: order.map((i) => rows[i]), valid: labelled(data.valid) };
@@ -224,21 +224,18 @@ async function sumUp(
     );
   }
   const server = parsed.data;
-  const indices = (samples: readonly Sample[]) =>
-    samples.map(({ label }) => data.labels.indexOf(label));
-  const testLabels = indices(data.test ?? []);
+  const tests = data.test ?? [];
+  const outputs = { labels: data.labels, target: run.target };
   const saved = new Map<string, SavedAdapter>();
-  const scores = new Map<string, ClassificationScores>();
+  const scores = new Map<string, Scores>();
   for (const model of server.models) {
     const weights = outcome.files.get(`${model.name}.safetensors`);
     if (!weights) throw new ProtocolError(`the server sent no weights of ${model.name}`);
     const adapter = { config: adapterConfig(run, model, undefined), weights };
     await device.loadAdapter(model.name, adapter);
-    if (testLabels.length > 0) {
-      const classes = data.labels.length;
-      const measured = await measureAdapter(device, model.name, outcome.test, testLabels, classes);
-      const { predicted: _, ...rest } = measured;
-      scores.set(model.name, rest);
+    if (tests.length > 0) {
+      const measured = await measureAdapter(device, model.name, outcome.test, tests, outputs);
+      scores.set(model.name, measured.scores);
     }
     const config = adapterConfig(run, model, scores.get(model.name));
     saved.set(model.name, { config, weights });
@@ -253,21 +250,25 @@ async function sumUp(
   const testTokens = outcome.test.reduce((n, batch) => n + batch.tokens, 0);
   const deviceSeconds = covered(compute) / 1000;
   const testTruncated = outcome.test.reduce((n, batch) => n + batch.truncated, 0);
-  const tested = (name: string) => scores.get(name)?.accuracy ?? null;
+  const tested = (name: string) => {
+    const score = scores.get(name);
+    return score && 'accuracy' in score ? score.accuracy : null;
+  };
+  const before = tests.length > 0 ? baselineScores(data.train, tests, outputs) : null;
   const report: TrainReport = {
     model: flags.model,
     data: data.folder,
     method: options.side,
     dataset,
-    rows: { train: rows.train.length, valid: data.valid.length, test: testLabels.length },
+    rows: { train: rows.train.length, valid: data.valid.length, test: tests.length },
     accuracy: {
-      majority: testLabels.length
-        ? majorityAccuracy(indices(data.train), testLabels, data.labels.length)
-        : null,
+      majority: before && 'accuracy' in before ? before.accuracy : null,
       probe: tested('probe'),
       mix: tested('mix'),
       side: tested(options.side),
     },
+    task: data.task,
+    before,
     test: Object.fromEntries(scores),
     validation: Object.fromEntries(server.models.map((m) => [m.name, m.validAccuracy])),
     seconds: {

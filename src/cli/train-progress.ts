@@ -46,8 +46,13 @@ export class TrainProgress implements JobProgress {
   };
 
   onEpoch: JobProgress['onEpoch'] = (epoch) => {
-    if (epoch.validAccuracy === null) return;
-    this.server = `server: epoch ${epoch.epoch}/${this.epochs}, loss ${epoch.trainLoss.toFixed(3)}, validation ${(100 * epoch.validAccuracy).toFixed(1)}%`;
+    const { validAccuracy, validLoss } = epoch;
+    if (validLoss === null) return;
+    const validation =
+      validAccuracy === null
+        ? `loss ${validLoss.toFixed(3)}`
+        : `${(100 * validAccuracy).toFixed(1)}%`;
+    this.server = `server: epoch ${epoch.epoch}/${this.epochs}, loss ${epoch.trainLoss.toFixed(3)}, validation ${validation}`;
     this.show();
   };
 

@@ -2,6 +2,7 @@ import { FormatError, UsageError } from '../tensor/errors.ts';
 import { DATA_FORMATS, parseSamples } from './parse.ts';
 import { type ColumnNames, columnNames, failAtLine, type Row, type Sample } from './row.ts';
 import { stratifiedSplit } from './split.ts';
+import { numberOf, type Task, taskOf } from './task.ts';
 
 /** Reads a text file; given from outside, since this folder runs in a browser too. */
 export type ReadText = (path: string) => Promise<string>;
@@ -9,11 +10,12 @@ export type ReadText = (path: string) => Promise<string>;
 /** Names of the files in a folder; undefined where there is no such folder. Given from outside likewise. */
 export type ListFiles = (folder: string) => Promise<readonly string[] | undefined>;
 
-/** A classification task: its classes and its rows. */
+/** A task: its rows, and its classes where it has any. */
 export interface Dataset {
   /** The folder it came from, or the one file. */
   readonly folder: string;
-  /** Class names in the order of `labelSet`; a class's index is its place here. */
+  readonly task: Task;
+  /** Class names in the order of `labelSet`; a class's index is its place here. None of numbers. */
   readonly labels: readonly string[];
   readonly train: readonly Sample[];
   /** The file `valid`, or a stratified part of `train` where there is none. */
@@ -33,6 +35,8 @@ export interface DatasetOptions {
   readonly listFiles?: ListFiles;
   /** Columns, or keys, of text, second text and label; `text`, `text_pair`, `label`. */
   readonly columns?: ColumnNames;
+  /** What labels are; by `taskOf` unless given. */
+  readonly task?: Task;
   /** Part of each class of the training file that validates where there is no other; 0.1. */
   readonly validFraction?: number;
   /** Decides which rows those are; 0. */
@@ -82,6 +86,14 @@ function checkLabels(rows: readonly (Sample & LocatedRow)[], labels: readonly st
       `${problem}; correct the row or add rows of that class to the training file`,
     );
   }
+}
+
+/** Fails over a label that is no number. */
+function checkNumbers(rows: readonly (Sample & LocatedRow)[]): void {
+  const odd = rows.find(({ label }) => numberOf(label) === undefined);
+  if (odd === undefined) return;
+  const problem = `label "${odd.label}" is no number, and numbers are to be predicted`;
+  failAtLine(odd.file, odd.line, `${problem}; correct the row, or use --task classification`);
 }
 
 function checkPairs(rows: readonly LocatedRow[], pairs: boolean, columns: ColumnNames = {}): void {
@@ -164,7 +176,7 @@ function notFound(folder: string, name: string): string {
 }
 
 /**
- * Labelled rows of one file, every label among `labels`.
+ * Labelled rows of one file, every label among `labels`, or a number where there are none.
  * @throws FormatError `E_DATA` with file and line; what `readText` throws when there is no file.
  */
 export async function loadSamples(
@@ -178,13 +190,14 @@ export async function loadSamples(
 }
 
 function samplesOf({ rows }: Part, labels: readonly string[], columns: ColumnNames): Sample[] {
-  checkLabels(rows, labels);
+  if (labels.length === 0) checkNumbers(rows);
+  else checkLabels(rows, labels);
   checkPairs(rows, rows[0]?.textPair !== undefined, columns);
   return rows.map(sampleOf);
 }
 
 /**
- * Labelled rows of a folder's part `name`, every label among `labels`; a file is JSON Lines, csv or
+ * Labelled rows of a folder's part `name`, every label as `loadSamples` has it; a file is JSON Lines, csv or
  * tsv, as its ending says. Where `folder` is itself such a file, its rows.
  * @throws FormatError `E_DATA` with file and line; UsageError `E_NOT_FOUND` when there is no file.
  */
@@ -206,7 +219,7 @@ export async function loadSplit(
  * such a file, its rows are for training. Classes are those of `train`.
  * @throws FormatError `E_DATA`, with file and line where one is to blame: no training file, two for
  * one part, an empty file, a malformed row, fewer than two classes, a label that training does not
- * have, a second text on some rows only.
+ * have, or that is no number in a regression, a second text on some rows only.
  */
 export async function loadDataset(folder: string, options: DatasetOptions): Promise<Dataset> {
   const { readText, columns = {}, validFraction = 0.1, seed = 0 } = options;
@@ -221,13 +234,18 @@ export async function loadDataset(folder: string, options: DatasetOptions): Prom
       'E_DATA',
     );
   }
-  const labels = labelSet(train.rows);
-  if (labels.length < 2) {
+  const different = labelSet(train.rows);
+  const { task = taskOf(different) } = options;
+  if (task === 'regression') checkNumbers(train.rows);
+  const count = task === 'regression' ? new Set(different.map(Number)).size : different.length;
+  if (count < 2) {
+    const needed = task === 'regression' ? 'two numbers' : 'two classes';
     throw new FormatError(
-      `data: ${train.path}: all ${train.rows.length} rows have the label "${labels[0]}"; at least two classes are needed`,
+      `data: ${train.path}: all ${train.rows.length} rows have the label "${different[0]}"; at least ${needed} are needed`,
       'E_DATA',
     );
   }
+  const labels = task === 'regression' ? [] : different;
   const pairs = train.rows[0]?.textPair !== undefined;
   checkPairs(train.rows, pairs, columns);
   const others: { valid?: Part; test?: Part } = single
@@ -235,17 +253,19 @@ export async function loadDataset(folder: string, options: DatasetOptions): Prom
     : { valid: await load('valid'), test: await load('test') };
   for (const file of [others.valid, others.test]) {
     if (file === undefined) continue;
-    checkLabels(file.rows, labels);
+    if (task === 'regression') checkNumbers(file.rows);
+    else checkLabels(file.rows, labels);
     checkPairs(file.rows, pairs, columns);
   }
-  const rest = { folder, labels, pairs, test: others.test?.rows.map(sampleOf) };
+  const rest = { folder, task, labels, pairs, test: others.test?.rows.map(sampleOf) };
   const samples = train.rows.map(sampleOf);
   if (others.valid !== undefined) {
     const valid = others.valid.rows.map(sampleOf);
     return { ...rest, train: samples, valid, validFromTrain: false };
   }
   const split = stratifiedSplit(
-    samples.map(({ label }) => label),
+    // Numbers have no classes to keep in proportion.
+    samples.map(({ label }) => (task === 'regression' ? '' : label)),
     validFraction,
     seed,
   );

@@ -26,6 +26,7 @@ export type { ColumnNames, Row, Sample } from './row.ts';
 export { chooseShots } from './shots.ts';
 export { type SplitIndices, stratifiedSplit } from './split.ts';
 export { classCounts, type DataSummary, type PartSummary, summarizeData } from './summary.ts';
+export { numberOf, standardized, type Target, type Task, targetOf, taskOf } from './task.ts';
 export {
   checkTemplate,
   renderSegments,

@@ -33,7 +33,7 @@ export type PooledBatch = TapBatch<Float32Array>;
 /** A batch as it is sent: the codec's bytes of `[B*K, D]` a layer. */
 export type EncodedBatch = TapBatch<Uint8Array>;
 
-/** Probabilities of every class for every sample, `[B][C]`. */
+/** Probabilities of every class for every sample, `[B][C]`; of a regression the number, standardised. */
 export type Probabilities = readonly Float32Array[];
 
 /**
@@ -143,7 +143,7 @@ export class DeviceEngine {
   }
 
   /**
-   * Class probabilities of encoded samples under an adapter: from the decoded taps, so that the
+   * Class probabilities, or the number, of encoded samples under an adapter: from the decoded taps, so that the
    * device sees what the server saw.
    */
   classify(adapter: LoadedAdapter, batch: EncodedBatch): Probabilities {
@@ -155,7 +155,9 @@ export class DeviceEngine {
     );
     return scope(() => {
       const taps = tapTensors(samples, shape, standardizer, this.backbone.backend);
-      const flat = softmax(model.logits(params, taps)).toFloat32();
+      const outputs = model.logits(params, taps);
+      // One output is a number: there are no classes to share it.
+      const flat = (shape.classes === 1 ? outputs : softmax(outputs)).toFloat32();
       return samples.map((_, b) => flat.slice(b * shape.classes, (b + 1) * shape.classes));
     });
   }

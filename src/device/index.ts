@@ -27,7 +27,7 @@ export {
   runJob,
   type TimedBatch,
 } from './run-job.ts';
-export { shapeOfPlan, type TapPlan } from './tap-plan.ts';
+export { outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 export { poolTaps, TAP_KINDS, type TapKind } from './tap-pooling.ts';
 export { estimateTraffic, type TrafficEstimate } from './traffic.ts';
 export {

@@ -59,7 +59,7 @@ export interface DeviceIdentity {
   readonly layers: number;
 }
 
-/** What is to be trained and on what. Labels are indices into `plan.labels`. */
+/** What is to be trained and on what. Labels are indices into `plan.labels`, or standardised numbers. */
 export interface JobSpec {
   readonly plan: TapPlan;
   readonly width: number;
@@ -84,7 +84,7 @@ export interface KeptJob {
 /** A calibration as it travels in JOB. */
 export type CalibrationTables = Pick<JobMessage['codec'], 'mean' | 'scale'>;
 
-/** A sample as it is sent: with its number, and the index of its class. */
+/** A sample as it is sent: with its number, and the index of its class or its standardised label. */
 export interface LabelledRow {
   /** Number of the row within its split. */
   readonly id: number;
@@ -139,7 +139,7 @@ export async function greet(
     software,
     protocol: PROTOCOL_VERSION,
     model: { fingerprint, architecture, hiddenSize, layers },
-    capabilities: ['classification'],
+    capabilities: ['classification', 'regression'],
     creditWindow: DEVICE_CREDIT_WINDOW,
   });
   return expect(await connection.receive(), 'welcome');
@@ -173,7 +173,10 @@ export async function runJob(
     id: keep?.id ?? newJobId(),
     resume: keep?.resume !== undefined,
     saveEvery: keep?.saveEvery ?? NEVER_SAVE,
-    task: { kind: 'classification', classes: plan.labels.length, labels: [...plan.labels] },
+    task:
+      plan.labels.length === 0
+        ? { kind: 'regression' }
+        : { kind: 'classification', classes: plan.labels.length, labels: [...plan.labels] },
     taps: { layers: [...plan.layers], kinds: [...plan.kinds], width: job.width },
     codec: {
       bits: plan.bits,
@@ -224,7 +227,8 @@ async function sendRows(
   progress: JobProgress,
 ): Promise<{ tokens: number; truncated: number }> {
   const size = job.training.batchSize;
-  const samplesTotal = job.train.length + job.valid.length;
+  // Of this start alone: rates and times are those of what is computed now.
+  let samplesTotal = job.train.length + job.valid.length;
   let samplesSent = 0;
   let tokens = 0;
   let truncated = 0;
@@ -238,7 +242,7 @@ async function sendRows(
       const part = rows.slice(start, start + size);
       const id = number++;
       if (id < held) {
-        samplesSent += part.length;
+        samplesTotal -= part.length;
         continue;
       }
       const batch = await engine.encode(part.map((row) => row.sample));

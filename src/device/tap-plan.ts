@@ -6,6 +6,7 @@ import type { TapKind } from './tap-pooling.ts';
 export interface TapPlan {
   /** Prompt with `{text}`, `{text_pair}`, `{labels}`. */
   readonly template: string;
+  /** Class names; none where a number is predicted. */
   readonly labels: readonly string[];
   /** Labelled examples in front of every prompt, whose keys and values are computed once; '' for none. */
   readonly prefix: string;
@@ -17,12 +18,17 @@ export interface TapPlan {
   readonly bits: ActivationBits;
 }
 
+/** Outputs of a model for these classes: one each, and one in all where a number is predicted. */
+export function outputsOf(labels: readonly string[]): number {
+  return Math.max(labels.length, 1);
+}
+
 /** Dimensions of what a plan sends. */
 export function shapeOfPlan(plan: TapPlan, width: number): SideShape {
   return {
     layers: plan.layers.length,
     width,
     kinds: plan.kinds.length,
-    classes: plan.labels.length,
+    classes: outputsOf(plan.labels),
   };
 }

@@ -70,9 +70,12 @@ export class BatchAssembly {
     if (!complete.every((data) => data.length === bytes)) {
       throw refused(`batch ${batch.batch}: its taps are not complete`);
     }
-    const label = batch.labels.find((l) => l < 0 || l >= task.classes);
-    if (label !== undefined) {
-      throw refused(`batch ${batch.batch}: label ${label} is not below ${task.classes}`);
+    if (task.kind === 'classification') {
+      const { classes } = task;
+      const label = batch.labels.find((l) => !Number.isInteger(l) || l < 0 || l >= classes);
+      if (label !== undefined) {
+        throw refused(`batch ${batch.batch}: label ${label} is no class below ${classes}`);
+      }
     }
     const left = rows[batch.split] - this.received[batch.split];
     const size = Math.min(this.batchSize, left);

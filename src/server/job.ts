@@ -84,9 +84,15 @@ export class Job {
       if (resume) throw unknownJob(id);
       return this.train(undefined);
     }
-    const lease = await store.take(this.who.model, message, () =>
+    const { session, model } = this.who;
+    const { backend } = this.thread;
+    const lease = await store.take(model, message, backend, () =>
       connection.fail('E_JOB', `job ${id}: it goes on over another connection`),
     );
+    if (lease.backend !== backend) {
+      const text = 'another backend goes on with the job: its last digits will be others';
+      options.log.warn({ session, job: id, begun: lease.backend, backend }, text);
+    }
     try {
       await this.train({ folder: lease.folder, saveEvery: message.saveEvery });
     } finally {
@@ -155,7 +161,7 @@ export class Job {
         layers: taps.layers.length,
         width: taps.width,
         kinds: taps.kinds.length,
-        classes: task.classes,
+        classes: task.kind === 'classification' ? task.classes : 1,
       },
       codec: {
         bits: codec.bits,
@@ -164,6 +170,7 @@ export class Job {
           scale: decodeHalves(codec.scale, channels),
         },
       },
+      task: task.kind,
       rows,
       options: this.training,
       cacheLimit,

@@ -13,14 +13,13 @@ import {
   type SideShape,
   sampleBytes,
   type TapCodec,
+  type TapDropout,
   TapStatistics,
   tapTensors,
   warmupCosine,
 } from '../model/index.ts';
 import {
-  argmax,
   type Backend,
-  crossEntropy,
   disposeTree,
   FormatError,
   keep,
@@ -28,10 +27,16 @@ import {
   random,
   scope,
   type Tree,
-  tensor,
   valueAndGrad,
 } from '../tensor/index.ts';
 import { ActivationCache } from './activation-cache.ts';
+import {
+  type EpochScore,
+  type Objective,
+  objectives,
+  type RowScore,
+  type TaskKind,
+} from './objective.ts';
 import {
   exportFit,
   type FitCursor,
@@ -58,6 +63,8 @@ export interface ReceivedBatch {
 export interface TrainingJob {
   readonly shape: SideShape;
   readonly codec: TapCodec;
+  /** What labels are: class indices unless said otherwise. */
+  readonly task?: TaskKind;
   /** Rows to come. */
   readonly rows: Readonly<Record<Split, number>>;
   readonly options: TrainingOptions;
@@ -86,7 +93,7 @@ export type TrainerEvent =
       readonly epoch: number;
       readonly trainLoss: number;
       readonly validLoss: number;
-      readonly validAccuracy: number;
+      readonly validAccuracy: number | null;
     }
   | { readonly kind: 'trained'; readonly trained: TrainedModel };
 
@@ -96,8 +103,11 @@ export interface TrainedModel {
   /** The epoch kept, from 1: the last that the validation rows cannot tell from the best. */
   readonly bestEpoch: number;
   readonly epochs: number;
-  readonly validAccuracy: number;
+  /** Null where there are no classes. */
+  readonly validAccuracy: number | null;
   readonly validLoss: number;
+  /** Standard error of the accuracy, or without classes of the loss. */
+  readonly validError: number;
   readonly parameters: number;
   /** Contents of adapter_model.safetensors. */
   readonly weights: Uint8Array;
@@ -129,6 +139,7 @@ interface FittedEpoch {
 export class SideTrainer {
   readonly job: TrainingJob;
   private readonly backend: Backend;
+  private readonly objective: Objective;
   private readonly statistics: TapStatistics;
   private readonly caches: Record<Split, ActivationCache>;
   private readonly received: Record<Split, Row[]> = { train: [], valid: [] };
@@ -145,6 +156,7 @@ export class SideTrainer {
   constructor(job: TrainingJob, backend: Backend) {
     this.job = job;
     this.backend = backend;
+    this.objective = objectives[job.task ?? 'classification'];
     this.statistics = new TapStatistics(job.shape);
     const recordBytes = sampleBytes(job.shape, job.codec.bits);
     const { spillDir } = job;
@@ -232,7 +244,7 @@ export class SideTrainer {
       while (this.received.valid.length < rows.valid) yield { kind: 'wait' };
       this.standardizer ??= this.statistics.standardizer();
       const { epoch, trainLoss, params } = event;
-      const { loss: validLoss, accuracy: validAccuracy } = this.evaluate(model, params);
+      const { validLoss, validAccuracy, validError } = this.evaluate(model, params);
       yield { kind: 'epoch', model: model.name, epoch, trainLoss, validLoss, validAccuracy };
       this.candidates.push({
         name: model.name,
@@ -240,10 +252,11 @@ export class SideTrainer {
         epochs: options.epochs,
         validAccuracy,
         validLoss,
+        validError,
         parameters: leaves(params).reduce((n, leaf) => n + leaf.numel, 0),
         weights: this.save(model, params),
       });
-      this.candidates = asGoodAsBest(this.candidates, rows.valid);
+      this.candidates = asGoodAsBest(this.candidates);
     }
     let best = this.candidates.at(-1);
     if (best && options.refit) {
@@ -369,10 +382,11 @@ export class SideTrainer {
   ) {
     const { options } = this.job;
     return scope(() => {
-      const taps = this.taps(batch);
+      const taps = this.taps(batch, this.dropout(model, state.step));
       const targets = this.targets(batch);
+      const { labelSmoothing } = options;
       const lossOf = (p: Tree) =>
-        crossEntropy(model.logits(p, taps), targets, { reduction: 'mean' });
+        this.objective.loss(model.logits(p, taps), targets, labelSmoothing);
       const { value, grads } = valueAndGrad(lossOf)(params);
       const next = adamwStep(params, grads, state, {
         learningRate,
@@ -390,35 +404,39 @@ export class SideTrainer {
     });
   }
 
-  /** Loss and accuracy on the validation rows. */
-  private evaluate(model: SideModel, params: Tree) {
+  /** What the validation rows say. */
+  private evaluate(model: SideModel, params: Tree): EpochScore {
     const rows = this.received.valid;
-    let loss = 0;
-    let correct = 0;
+    const scores: RowScore[] = [];
     const size = this.job.options.batchSize;
     for (let start = 0; start < rows.length; start += size) {
       const batch = rows.slice(start, start + size);
       scope(() => {
         const logits = model.logits(params, this.taps(batch));
-        loss += crossEntropy(logits, this.targets(batch), { reduction: 'sum' }).item();
-        const predicted = argmax(logits, 1).toArray();
-        batch.forEach((row, i) => {
-          if (predicted[i] === row.label) correct++;
-        });
+        const labels = batch.map(({ label }) => label);
+        scores.push(...this.objective.scoreRows(logits, labels));
       });
     }
-    return { loss: loss / rows.length, accuracy: correct / rows.length };
+    return this.objective.scoreEpoch(scores);
   }
 
-  private taps(batch: readonly Row[]) {
+  /** The step's own random numbers, so that a continued training drops what it would have dropped. */
+  private dropout(model: SideModel, step: number): TapDropout | undefined {
+    const { tapDropout: rate = 0 } = model;
+    if (rate === 0) return undefined;
+    const rng = random(this.job.options.seed).fork(model.name).fork('dropout').fork(step);
+    return { rate, rng };
+  }
+
+  private taps(batch: readonly Row[], dropout?: TapDropout) {
     const samples = batch.map((row) => this.sample(row));
     const standardizer = this.standardizer ?? this.statistics.standardizer();
-    return tapTensors(samples, this.job.shape, standardizer, this.backend);
+    return tapTensors(samples, this.job.shape, standardizer, this.backend, dropout);
   }
 
   private targets(batch: readonly Row[]) {
-    const labels = Int32Array.from(batch, (row) => row.label);
-    return tensor(labels, [batch.length], { backend: this.backend });
+    const labels = batch.map(({ label }) => label);
+    return this.objective.targets(labels, this.backend);
   }
 
   /** A row's taps, decoded and RMS-normed: `[L, K, D]`. */
@@ -428,12 +446,12 @@ export class SideTrainer {
 }
 
 /**
- * Those whose validation accuracy lies within one standard error, sqrt(p (1 - p) / n), of the best
- * (the rule of Breiman et al. 1984, section 3.4.3). The last of them is taken: between epochs that
- * n rows cannot tell apart, the one at the lower learning rate.
+ * Those that lie within one standard error of the best on the validation rows: by accuracy, or
+ * without classes by loss (the rule of Breiman et al. 1984, section 3.4.3). The last of them is
+ * taken: between epochs that the rows cannot tell apart, the one at the lower learning rate.
  */
-function asGoodAsBest(models: readonly TrainedModel[], n: number): TrainedModel[] {
-  const best = Math.max(...models.map((model) => model.validAccuracy));
-  const error = Math.sqrt((best * (1 - best)) / n);
-  return models.filter((model) => model.validAccuracy >= best - error);
+function asGoodAsBest(models: readonly TrainedModel[]): TrainedModel[] {
+  const score = ({ validAccuracy, validLoss }: TrainedModel) => validAccuracy ?? -validLoss;
+  const best = models.reduce((a, b) => (score(b) > score(a) ? b : a));
+  return models.filter((model) => score(model) >= score(best) - best.validError);
 }

@@ -58,13 +58,16 @@ export const jobSchema = z.object({
   resume: z.boolean(),
   /** Steps of the server between two checkpoints, where it keeps jobs. */
   saveEvery: positive,
-  task: z
-    .object({
-      kind: z.literal('classification'),
-      classes: positive,
-      labels: z.array(text).max(100_000),
-    })
-    .refine((task) => task.labels.length === task.classes, 'labels must be as many as classes'),
+  task: z.discriminatedUnion('kind', [
+    z
+      .object({
+        kind: z.literal('classification'),
+        classes: positive,
+        labels: z.array(text).max(100_000),
+      })
+      .refine((task) => task.labels.length === task.classes, 'labels must be as many as classes'),
+    z.object({ kind: z.literal('regression') }),
+  ]),
   taps: z.object({
     /** Backbone layers whose output is sent, 1..L, 0 the embedding, in the side network's order. */
     layers: z.array(count).min(1).max(10_000).refine(distinct, 'layers must be distinct'),
@@ -113,9 +116,10 @@ export const batchSchema = z
     split: splitSchema,
     /** Row numbers in the device's own order. */
     rows: z.array(count).min(1).max(1_000_000),
+    /** Class indices, or standardised numbers in a regression; the server holds them against JOB. */
     labels: z.array(
       z
-        .int()
+        .number()
         .min(-(2 ** 31))
         .max(2 ** 31 - 1),
     ),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import type { TrainReport } from '../../src/cli/report.ts';
+import type { ClassificationScores } from '../../src/data/index.ts';
 import { assertFails, runCli, startServer, workspace } from '../support/cli.ts';
 
 /* A head of ten thousand classes, one row each. */
@@ -32,7 +33,7 @@ test('ten thousand classes are trained, measured and predicted', async () => {
   assert.equal(trained.code, 0, trained.stderr);
   const report = JSON.parse(trained.stdout) as TrainReport;
   assert.equal(report.dataset.classes.length, CLASSES);
-  const { accuracy, macroF1, matthews } = report.test.parallel;
+  const { accuracy, macroF1, matthews } = report.test.parallel as ClassificationScores;
   for (const score of [accuracy, macroF1, matthews]) assert.ok(Number.isFinite(score));
   assert.ok(readFileSync(`${adapter}/README.md`, 'utf8').length < 20_000, 'the card names some');
   const [evaluated, predicted, pictured] = await Promise.all([

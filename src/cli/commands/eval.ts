@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import { classScores, confusionCells, loadSplit } from '../../data/index.ts';
+import { type ConfusionCell, classScores, confusionCells, loadSplit } from '../../data/index.ts';
 import { checkWritable, listFiles, readText, writeFileAtomic } from '../../platform/node.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { readAdapterFolder } from '../adapter-folder.ts';
 import { addColumnFlags, type ColumnFlags, columnsOf } from '../column-flags.ts';
 import { addConfigFlag } from '../config-file.ts';
 import { confusionSvg, MOST_PICTURED_CLASSES } from '../confusion-svg.ts';
-import { encodeRows, measureAdapter } from '../evaluate.ts';
+import { encodeRows, type Measured, measureAdapter } from '../evaluate.ts';
 import { integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { confusionText, scoresLine } from '../metrics-text.ts';
@@ -36,7 +36,7 @@ export function registerEval(program: Command): void {
       await interruptible('evaluation stopped', async (signal) => {
         const quiet = flags.json === true;
         const adapter = await readAdapterFolder(flags.adapterPath);
-        const { labels } = adapter.config;
+        const { labels, target } = adapter.config;
         if (flags.confusion !== undefined) {
           await checkPicture(flags.confusion, labels.length);
         }
@@ -53,12 +53,11 @@ export function registerEval(program: Command): void {
             }),
           );
           line.done();
-          const places = new Map(labels.map((label, index) => [label, index]));
-          const indices = rows.map(({ label }) => places.get(label) as number);
-          const measured = await measureAdapter(device, 'adapter', batches, indices, labels.length);
-          const { predicted, ...scores } = measured;
-          const cells = confusionCells(indices, predicted);
-          if (flags.confusion !== undefined) {
+          const outputs = { labels, target };
+          const measured = await measureAdapter(device, 'adapter', batches, rows, outputs);
+          const { scores } = measured;
+          const cells = target ? [] : confusionCells(measured.labels, measured.predicted);
+          if (flags.confusion !== undefined && 'accuracy' in scores) {
             const title = `${flags.adapterPath} on ${flags.data}, ${flags.split}`;
             await writeFileAtomic(flags.confusion, confusionSvg(labels, cells, scores, title));
           }
@@ -66,26 +65,21 @@ export function registerEval(program: Command): void {
           const truncatedSamples = batches.reduce((n, { truncated }) => n + truncated, 0);
           if (quiet) {
             const { adapterPath, data, split } = flags;
-            const named = {
-              classes: classScores(indices, predicted, labels.length).map((one, c) => ({
-                label: labels[c],
-                ...one,
-              })),
-              confusion: cells.map((one) => ({
-                label: labels[one.label],
-                predicted: labels[one.predicted],
-                rows: one.rows,
-              })),
+            const what = {
+              adapterPath,
+              data,
+              split,
+              ...scores,
+              ...byClass(measured, labels, cells),
             };
-            const ran = { truncatedSamples, kernels, backend };
-            process.stdout.write(
-              `${JSON.stringify({ adapterPath, data, split, ...scores, ...named, ...ran })}\n`,
-            );
+            const line = JSON.stringify({ ...what, truncatedSamples, kernels, backend });
+            process.stdout.write(`${line}\n`);
             return;
           }
           const cut = truncatedSamples > 0 ? `; ${truncatedSamples} samples were cut` : '';
+          const confusions = target ? '' : `${confusionText(labels, cells)}\n`;
           process.stdout.write(
-            `${scoresLine(scores)}; ${kernels}, ${backend}${cut}\n${confusionText(labels, cells)}\n`,
+            `${scoresLine(scores)}; ${kernels}, ${backend}${cut}\n${confusions}`,
           );
         } finally {
           line.done();
@@ -95,8 +89,29 @@ export function registerEval(program: Command): void {
     });
 }
 
+/** For `--json`: figures of every class and every confusion, with their names; of numbers nothing. */
+function byClass(
+  measured: Measured,
+  labels: readonly string[],
+  cells: readonly ConfusionCell[],
+): object {
+  if (labels.length === 0) return {};
+  const scores = classScores(measured.labels, measured.predicted, labels.length);
+  return {
+    classes: scores.map((one, c) => ({ label: labels[c], ...one })),
+    confusion: cells.map(({ label, predicted, rows }) => ({
+      label: labels[label],
+      predicted: labels[predicted],
+      rows,
+    })),
+  };
+}
+
 /** Fails where the picture could not be written, before anything takes time. */
 async function checkPicture(file: string, classes: number): Promise<void> {
+  if (classes === 0) {
+    throw new UsageError('--confusion: the adapter predicts a number, there are no classes');
+  }
   if (classes > MOST_PICTURED_CLASSES) {
     throw new UsageError(
       `--confusion: ${classes} classes, a picture holds at most ${MOST_PICTURED_CLASSES}; --json lists every confusion`,

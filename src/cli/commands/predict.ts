@@ -4,8 +4,9 @@ import { parseRows, type Sample } from '../../data/index.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { readAdapterFolder } from '../adapter-folder.ts';
 import { addConfigFlag } from '../config-file.ts';
-import { classifyRows } from '../evaluate.ts';
+import { classifyRows, predictNumbers } from '../evaluate.ts';
 import { interruptible } from '../interrupt.ts';
+import { decimals } from '../metrics-text.ts';
 import { type AdapterFlags, addAdapterFlags, openAdapter } from '../open-adapter.ts';
 
 interface PredictFlags extends AdapterFlags {
@@ -25,7 +26,7 @@ export function registerPredict(program: Command): void {
       'after',
       `
 A line of standard input is a text, or a JSON object {"text": ..., "text_pair": ...}.
-Output: label, tab, probability, tab, text.`,
+Output: label, tab, probability, tab, text; of an adapter that predicts a number: number, tab, text.`,
     )
     .action(async (flags: PredictFlags) => {
       await interruptible('prediction stopped', async (signal) => {
@@ -38,13 +39,22 @@ Output: label, tab, probability, tab, text.`,
         const device = await openAdapter(adapter, flags, { quiet, signal });
         const predict = async ({ text, textPair }: Omit<Sample, 'label'>) => {
           const batch = await device.encode([{ text, textPair, label: '' }]);
-          const [{ label, probability }] = await classifyRows(device, 'adapter', [batch]);
-          const name = adapter.config.labels[label];
+          const { labels, target } = adapter.config;
+          // One line a text, whatever white space it holds.
+          const line = text.replaceAll(/[\t\r\n]+/g, ' ');
+          let [fields, words]: [object, string] = [{}, ''];
+          if (target) {
+            const [value] = await predictNumbers(device, 'adapter', [batch], target);
+            [fields, words] = [{ value }, decimals(value)];
+          } else {
+            const [{ label, probability }] = await classifyRows(device, 'adapter', [batch]);
+            fields = { label: labels[label], probability };
+            words = `${labels[label]}\t${probability.toFixed(3)}`;
+          }
           process.stdout.write(
             quiet
-              ? `${JSON.stringify({ text, text_pair: textPair, label: name, probability })}\n`
-              : // One line a text, whatever white space it holds.
-                `${name}\t${probability.toFixed(3)}\t${text.replaceAll(/[\t\r\n]+/g, ' ')}\n`,
+              ? `${JSON.stringify({ text, text_pair: textPair, ...fields })}\n`
+              : `${words}\t${line}\n`,
           );
         };
         try {

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { type Dataset, epochBatches, type Sample } from '../../data/index.ts';
+import { type Dataset, epochBatches } from '../../data/index.ts';
 import {
   estimateTraffic,
   surveyTokens,
@@ -9,9 +9,10 @@ import {
 } from '../../device/index.ts';
 import type { Tokenizer } from '../../model/index.ts';
 import { UsageError } from '../../tensor/errors.ts';
-import { addColumnFlags } from '../column-flags.ts';
+import { addColumnFlags, addTaskFlag } from '../column-flags.ts';
 import { addConfigFlag } from '../config-file.ts';
 import { type DataReport, renderData, reportData } from '../data-report.ts';
+import { sentLabels } from '../evaluate.ts';
 import { addModelFlags, addTapFlags, integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { oneLine } from '../metrics-text.ts';
@@ -65,7 +66,7 @@ export function registerPreprocess(program: Command): void {
     .command('preprocess')
     .description('show what becomes of data: prompts, tokens, what is cut and what would be sent')
     .argument('<data>', 'folder or file, as for train --data');
-  addConfigFlag(addTapFlags(addColumnFlags(addModelFlags(command))))
+  addConfigFlag(addTapFlags(addTaskFlag(addColumnFlags(addModelFlags(command)))))
     .option('--batch-size <n>', 'samples of a batch on the wire', integer(1), 32)
     .option('--seed <n>', 'chooses validation rows and examples in front, as train', integer(0), 0)
     .option('--debug', 'show samples: prompt, tokens, which of them are sent')
@@ -99,10 +100,10 @@ async function preprocess(
     const { tokenizer, config } = model;
     const plan = planJob(flags, job, config.numHiddenLayers);
     const dataset = await reportData(data, (rows) => surveyTokens(tokenizer, rows, plan));
-    const places = new Map(data.labels.map((label, i) => [label, i]));
-    const indices = (rows: readonly Sample[]) =>
-      rows.map(({ label }) => places.get(label) as number);
-    const rows = { train: indices(job.train), valid: indices(data.valid) };
+    const rows = {
+      train: sentLabels(job.train, data.labels, job.target),
+      valid: sentLabels(data.valid, data.labels, job.target),
+    };
     return {
       data: flags.data,
       model: flags.model,

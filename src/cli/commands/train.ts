@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { writeFileAtomic } from '../../platform/node.ts';
 import { UsageError } from '../../tensor/errors.ts';
-import { addColumnFlags } from '../column-flags.ts';
+import { addColumnFlags, addTaskFlag } from '../column-flags.ts';
 import { addConfigFlag, type ConfigValue, configText } from '../config-file.ts';
 import { dryRun, renderDryRun } from '../dry-run.ts';
 import { addModelFlags, addTapFlags, integer } from '../flags.ts';
@@ -30,7 +30,7 @@ export function registerTrain(program: Command): void {
     )
     .option('--adapter-path <folder>', 'where the adapter is written', 'adapter')
     .option('--token <secret>', "the server's secret", process.env.MOBILLM_TOKEN);
-  addTrainingFlags(addTapFlags(addColumnFlags(addModelFlags(command))))
+  addTrainingFlags(addTapFlags(addTaskFlag(addColumnFlags(addModelFlags(command)))))
     .option('--no-baselines', 'do not train the probe and the layer mix beside')
     .option('--random-backbone', 'control: replace the pretrained weights by random ones')
     .option(

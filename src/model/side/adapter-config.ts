@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { FormatError } from '../../tensor/index.ts';
+import { HEAD_KINDS } from './parallel.ts';
 import { SIDE_NAMES } from './registry.ts';
 
 /** Version of the adapter folder's layout; readers refuse a newer one. */
 export const ADAPTER_FORMAT_VERSION = 1;
 
 /** `adapter_config.json`: all that is needed to run the adapter, and how it came to be. */
-export const adapterConfigSchema = z.object({
+const fields = z.object({
   peft_type: z.literal('MOBILLM_SIDE'),
   format_version: z.literal(ADAPTER_FORMAT_VERSION),
   task_type: z.literal('SEQ_CLS'),
@@ -22,11 +23,15 @@ export const adapterConfigSchema = z.object({
   }),
   /** How the backbone ran in training: f32, int8 or int4. */
   weights: z.enum(['f32', 'int8', 'int4']),
-  labels: z.array(z.string()).min(1),
+  /** Class names; none where a number is predicted. */
+  labels: z.array(z.string()),
+  /** Of a number that is predicted: mean + deviation * output. */
+  target: z.object({ mean: z.number(), deviation: z.number().positive() }).optional(),
   side: z.enum(SIDE_NAMES),
   rank: z.int().positive(),
   alpha_start: z.number(),
   gate_rate: z.number().positive(),
+  head: z.enum(HEAD_KINDS),
   template: z.string(),
   /** Labelled examples in front of every prompt. */
   prefix: z.string(),
@@ -42,6 +47,15 @@ export const adapterConfigSchema = z.object({
   /** What the run measured. */
   metrics: z.record(z.string(), z.unknown()),
 });
+
+/** As `fields`, and labels or a target, one of them. */
+export const adapterConfigSchema = fields.refine(
+  (config) => (config.labels.length === 0) === (config.target !== undefined),
+  {
+    path: ['labels'],
+    message: 'must name the classes, or be empty beside a target',
+  },
+);
 
 /** `adapter_config.json`, checked: how the adapter is built and fed, and how it came to be. */
 export type AdapterConfig = z.infer<typeof adapterConfigSchema>;

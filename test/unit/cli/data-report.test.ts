@@ -13,6 +13,7 @@ const survey = (samples: readonly Sample[]) => ({
 const row = (text: string, label: string) => ({ text, label });
 const DATA: Dataset = {
   folder: 'dir',
+  task: 'classification',
   labels: ['a, b', 'c'],
   pairs: false,
   train: [row('one', 'a, b'), row('two', 'c'), row('one', 'c'), row('longest', 'c')],

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DeviceThread } from '../../../src/cli/device-thread.ts';
 import {
+  baselineScores,
   classifyRows,
   encodeRows,
   majorityAccuracy,
   measureAdapter,
+  sentLabels,
 } from '../../../src/cli/evaluate.ts';
-import type { Sample } from '../../../src/data/index.ts';
+import type { ClassificationScores, RegressionScores, Sample } from '../../../src/data/index.ts';
 import type { EncodedBatch, TimedBatch } from '../../../src/device/index.ts';
 
 /** A device whose taps are the texts' bytes, and whose adapter `first` reads the class off them. */
@@ -56,12 +58,32 @@ test('rows go through the device in batches and come back in order', async () =>
 
 test('accuracy is the share of rows whose likeliest class is their label', async () => {
   const batches = await encodeRows(device, ROWS, 3);
-  const measured = await measureAdapter(device, 'first', batches, [0, 2, 1, 1, 1], 3);
-  const { matthews, macroF1, ...rest } = measured;
-  assert.deepEqual(rest, { accuracy: 0.6, correct: 3, rows: 5, predicted: [0, 2, 1, 2, 0] });
+  const rows = ['a', 'c', 'b', 'b', 'b'].map((label) => ({ text: '', label }));
+  const outputs = { labels: ['a', 'b', 'c'] };
+  const measured = await measureAdapter(device, 'first', batches, rows, outputs);
+  assert.deepEqual(measured.labels, [0, 2, 1, 1, 1]);
+  assert.deepEqual(measured.predicted, [0, 2, 1, 2, 0]);
+  const { matthews, macroF1, ...rest } = measured.scores as ClassificationScores;
+  assert.deepEqual(rest, { accuracy: 0.6, correct: 3, rows: 5 });
   // F1 of the classes: 2/3, 1/2, 2/3.
   assert.equal(macroF1, (2 / 3 + 0.5 + 2 / 3) / 3);
   assert.ok(matthews > 0.4 && matthews < 0.6, `${matthews}`);
+});
+
+test('numbers are put back into the unit of their labels', async () => {
+  const batches = await encodeRows(device, ROWS, 3);
+  // The device's outputs begin with 0.5 for "a" and 0.25 for the others.
+  const outputs = { labels: [], target: { mean: 10, deviation: 4 } };
+  const rows = ['12', '11', '11', '11', '14'].map((label) => ({ text: '', label }));
+  const measured = await measureAdapter(device, 'first', batches, rows, outputs);
+  assert.deepEqual(measured.predicted, [12, 11, 11, 11, 12]);
+  const scores = measured.scores as RegressionScores;
+  assert.equal(scores.mae, 0.4);
+  const before = baselineScores(rows, rows, outputs) as RegressionScores;
+  assert.deepEqual([before.mae, before.pearson], [(2 + 1 + 1 + 1 + 4) / 5, null]);
+  assert.deepEqual(sentLabels(rows.slice(0, 2), [], outputs.target), [0.5, 0.25]);
+  const classes = baselineScores(ROWS, ROWS, { labels: ['a', 'b', 'c'] }) as ClassificationScores;
+  assert.equal(classes.accuracy, 0.4);
 });
 
 test('the most frequent training class, on the test rows', () => {

@@ -30,10 +30,13 @@ const REPORT: TrainReport = {
   data: 'data/wordnet10',
   method: 'parallel',
   rows: { train: 800, valid: 100, test: 200 },
+  task: 'classification',
+  before: { rows: 200, correct: 20, accuracy: 0.1, macroF1: 0.018, matthews: 0 },
   accuracy: { majority: 0.1, probe: 0.612, mix: 0.655, side: 0.701 },
   test: {
     parallel: { rows: 200, correct: 140, accuracy: 0.701, macroF1: 0.69512, matthews: 0.6604 },
     probe: { rows: 200, correct: 122, accuracy: 0.612, macroF1: 0.6, matthews: 0.55 },
+    mix: { rows: 200, correct: 131, accuracy: 0.655, macroF1: 0.64, matthews: 0.6 },
   },
   validation: { parallel: 0.75, probe: 0.75, mix: 0.75 },
   seconds: { wall: 83, device: 60.25, server: 20, hidden: 15 },
@@ -69,12 +72,12 @@ describe('renderReport', () => {
   const text = renderReport(REPORT);
 
   it('compares the side network with what it has to beat', () => {
-    assert.equal(rowOf(text, 'majority class (before)'), '10.0% | - | - | - | 0 | -');
+    assert.equal(rowOf(text, 'majority class (before)'), '10.0% | 0.018 | 0.000 | - | 0 | -');
     assert.equal(
       rowOf(text, 'linear probe, last layer'),
       '61.2% | 0.600 | 0.550 | 75.0% | 11,530 | 1.3 s',
     );
-    assert.equal(rowOf(text, 'layer mix'), '65.5% | - | - | 75.0% | 11,545 | 1.3 s');
+    assert.equal(rowOf(text, 'layer mix'), '65.5% | 0.640 | 0.600 | 75.0% | 11,545 | 1.3 s');
     assert.equal(
       rowOf(text, 'parallel side network (after)'),
       '70.1% | 0.695 | 0.660 | 75.0% | 1,234,567 | 1.3 s',
@@ -97,6 +100,7 @@ describe('renderReport', () => {
     const control = renderReport({
       ...REPORT,
       randomBackbone: true,
+      before: null,
       accuracy: { majority: null, probe: null, mix: null, side: null },
       seconds: { ...REPORT.seconds, server: 0, hidden: 0 },
       tokens: { ...REPORT.tokens, prefix: 120, truncatedSamples: 3 },
@@ -108,6 +112,44 @@ describe('renderReport', () => {
     assert.equal(rowOf(control, 'server training'), '0.0 s, 0% of it hidden behind the device');
     assert.equal(rowOf(control, 'examples in front'), '120 tokens, run once');
     assert.equal(rowOf(control, 'cut to --max-seq-length'), '3 samples');
+  });
+
+  it('has columns of its own for numbers', () => {
+    const numbers = (rmse: number, pearson: number | null) => ({
+      ...{ rows: 200, rmse, mae: rmse, pearson, spearman: pearson },
+    });
+    const regression = renderReport({
+      ...REPORT,
+      task: 'regression',
+      dataset: {
+        ...REPORT.dataset,
+        numbers: { mean: 2.5, deviation: 2, smallest: 0, largest: 5 },
+      },
+      before: numbers(1.5, null),
+      accuracy: { majority: null, probe: null, mix: null, side: null },
+      test: { parallel: numbers(0.75432, 0.81), probe: numbers(1, 0.5) },
+      server: {
+        ...REPORT.server,
+        models: REPORT.server.models.map((model) => ({
+          ...model,
+          validAccuracy: null,
+          validLoss: 0.25,
+        })),
+      },
+    });
+    assert.equal(
+      rowOf(regression, 'method'),
+      'test RMSE | Pearson | Spearman | validation | parameters | server time',
+    );
+    assert.equal(rowOf(regression, 'mean of the labels (before)'), '1.5 | - | - | - | 0 | -');
+    assert.equal(
+      rowOf(regression, 'linear probe, last layer'),
+      '1 | 0.500 | 0.500 | 1 | 11,530 | 1.3 s',
+    );
+    assert.equal(
+      rowOf(regression, 'parallel side network (after)'),
+      '0.7543 | 0.810 | 0.810 | 1 | 1,234,567 | 1.3 s',
+    );
   });
 
   it('shows a baseline that was the job itself once', () => {

@@ -25,6 +25,7 @@ describe('loadDataset', () => {
     const dataset = await loadDataset('dir/', { readText });
     assert.deepEqual(dataset, {
       folder: 'dir/',
+      task: 'classification',
       labels: ['a', 'b'],
       pairs: false,
       train: [
@@ -125,6 +126,50 @@ describe('loadDataset', () => {
     const rows = await loadSplit('dir/rows.csv', 'test', ['x', 'y'], { readText });
     assert.equal(rows.length, 4);
     await assert.rejects(loadDataset('dir/none.csv', { readText }), { code: 'E_NOT_FOUND' });
+  });
+
+  it('takes labels as numbers where that is what they are, or what is asked for', async () => {
+    const readText = folder({
+      'train.jsonl': rows(...Array.from({ length: 20 }, (_, i) => i / 4)),
+      'test.jsonl': rows(99.5, '1e1'),
+    });
+    const dataset = await loadDataset('dir', { readText });
+    assert.deepEqual([dataset.task, dataset.labels], ['regression', []]);
+    assert.deepEqual([dataset.train.length, dataset.valid.length], [18, 2]);
+    const asked = await loadDataset('dir', {
+      readText: folder({ 'train.jsonl': rows(1, 2, 3) }),
+      task: 'regression',
+    });
+    assert.equal(asked.task, 'regression');
+    const classes = folder({ 'train.jsonl': rows(1.5, 2.5, 3.5, 1.5, 2.5, 3.5) });
+    assert.equal(
+      (await loadDataset('dir', { readText: classes, task: 'classification' })).labels.length,
+      3,
+    );
+    for (const [files, message] of [
+      [
+        { 'train.jsonl': rows(1, 'two') },
+        /train\.jsonl:2: label "two" is no number, .* --task classification/,
+      ],
+      [
+        { 'train.jsonl': rows(1, 2), 'test.jsonl': rows('NaN') },
+        /test\.jsonl:1: label "NaN" is no number/,
+      ],
+      [
+        { 'train.jsonl': rows('1', '1.0') },
+        /all 2 rows have the label "1(\.0)?"; at least two numbers/,
+      ],
+    ] as const) {
+      const loading = loadDataset('dir', { readText: folder(files as never), task: 'regression' });
+      await assert.rejects(loading, { code: 'E_DATA', message });
+    }
+    const split = loadSplit('dir', 'test', [], {
+      readText: folder({ 'test.jsonl': rows(1, 'x') }),
+    });
+    await assert.rejects(split, {
+      code: 'E_DATA',
+      message: /test\.jsonl:2: label "x" is no number/,
+    });
   });
 
   const train = rows('a', 'b');

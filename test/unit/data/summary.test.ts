@@ -7,6 +7,7 @@ const row = (text: string, label: string, textPair?: string) => ({ text, label, 
 it('sums up balance, rows that stand there twice, and rows of training among the others', () => {
   const summary = summarizeData({
     folder: 'dir',
+    task: 'classification',
     labels: ['a', 'b', 'c'],
     pairs: false,
     train: [row('1', 'a'), row('2', 'b'), row('1', 'a'), row('1', 'b'), row('3', 'c')],

@@ -160,7 +160,9 @@ describe('SideTrainer', () => {
     );
     const events = trainTask(task, cpu);
     const [best] = trainedOf(events);
-    const epochs = events.flatMap((event) => (event.kind === 'epoch' ? [event] : []));
+    const epochs = events.flatMap((event) =>
+      event.kind === 'epoch' ? [{ ...event, validAccuracy: event.validAccuracy as number }] : [],
+    );
     const top = Math.max(...epochs.map((epoch) => epoch.validAccuracy));
     const error = Math.sqrt((top * (1 - top)) / 30);
     const expected = epochs.findLast((epoch) => epoch.validAccuracy >= top - error);
@@ -196,7 +198,9 @@ describe('SideTrainer', () => {
       });
     }
     disposeTree(adapter.params);
-    assert.deepEqual([correct / 30, loss / 30], [best.validAccuracy, best.validLoss]);
+    assert.equal(correct / 30, best.validAccuracy);
+    // Sums of a batch in f32 here, of rows in f64 there.
+    assert.ok(Math.abs(loss / 30 - best.validLoss) < 1e-6 * best.validLoss);
   });
 
   it('gives its tensors back, also when it is stopped half-way', () => {

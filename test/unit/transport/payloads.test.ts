@@ -138,7 +138,11 @@ test('a __proto__ key does not change what an object is', () => {
 test('wrong fields are named', () => {
   const wrong: [Message, RegExp][] = [
     [{ ...HELLO, model: { ...HELLO.model, fingerprint: 'AB' } }, /HELLO: model.fingerprint/],
-    [{ ...JOB, task: { ...JOB.task, classes: 3 } }, /JOB: task: labels must be as many/],
+    [
+      { ...JOB, task: { kind: 'classification', classes: 3, labels: ['a', 'b'] } },
+      /JOB: task: labels must be as many/,
+    ],
+    [{ ...JOB, task: { kind: 'ranking' as 'regression' } }, /JOB: task.kind/],
     [{ ...JOB, taps: { ...JOB.taps, layers: [2, 2] } }, /layers must be distinct/],
     [{ ...JOB, codec: { ...JOB.codec, bits: 5 as 4 } }, /JOB: codec.bits/],
     [{ ...JOB, training: { ...JOB.training, learningRate: 0 } }, /learningRate/],
