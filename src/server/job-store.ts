@@ -18,11 +18,15 @@ const FREE = new Set(['type', 'resume', 'saveEvery']);
 interface StoredJob {
   readonly model: HelloMessage['model'];
   readonly job: JobMessage;
+  /** What trained it then. */
+  readonly backend: string;
 }
 
 /** A job's folder, while nobody else may use it. */
 export interface JobLease {
   readonly folder: string;
+  /** What trained it when it was begun. */
+  readonly backend: string;
   /** Lets others have it; what is in it stays. */
   release(): Promise<void>;
 }
@@ -61,11 +65,17 @@ export class JobStore {
 
   /**
    * A folder for a job: a new one, or that of the job to be continued.
+   * @param backend what is going to train it
    * @param evict ends this use when another connection continues the job
    * @throws ProtocolError E_JOB_UNKNOWN where it is not held, E_JOB where it is another or cannot
    *   be had; FormatError (E_STATE) where it is damaged
    */
-  async take(model: HelloMessage['model'], job: JobMessage, evict: () => void): Promise<JobLease> {
+  async take(
+    model: HelloMessage['model'],
+    job: JobMessage,
+    backend: string,
+    evict: () => void,
+  ): Promise<JobLease> {
     await this.expire();
     const { id } = job;
     const folder = join(this.folder, id);
@@ -87,15 +97,16 @@ export class JobStore {
       if (!there) await mkdir(folder, { mode: 0o700 });
       await lock(folder);
       locked = true;
-      const now: StoredJob = { model, job };
+      const now: StoredJob = { model, job, backend };
       const path = join(folder, JOB_FILE);
-      if (there) compare(readSealed(path, 'job') as StoredJob, now);
-      else writeSealed(path, 'job', now);
+      if (!there) writeSealed(path, 'job', now);
+      const begun = there ? (readSealed(path, 'job') as StoredJob) : now;
+      compare(begun, now);
+      return { folder, backend: begun.backend, release: () => release() };
     } catch (error) {
       await release(locked);
       throw fileError('save job', folder, error);
     }
-    return { folder, release: () => release() };
   }
 
   /** Removes a job; one that is in use here is ended first. An unknown one is none. */
@@ -172,7 +183,8 @@ async function lock(folder: string): Promise<void> {
 
 /** Fails over the first thing in which a continued job differs from the one that was begun. */
 function compare(stored: StoredJob, now: StoredJob): void {
-  const path = difference(stored, now);
+  // On another backend the same steps differ in their last digits, which is no other job.
+  const path = difference({ ...stored, backend: '' }, { ...now, backend: '' });
   if (path === undefined) return;
   const of = (root: unknown) =>
     JSON.stringify(path.reduce<unknown>((value, key) => (value as never)?.[key], root))?.slice(
