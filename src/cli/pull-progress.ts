@@ -11,15 +11,16 @@ const BAR = 20;
 /** One line of progress: what is done and, where bytes are counted, a bar, bytes, rate and ETA. */
 export function pullLine(name: string, progress: PullProgress): string {
   const { source, phase, message, done, total, bytesPerSecond, secondsLeft } = progress;
-  const head = `pull ${name}: ${source}: `;
-  if (total === 0) return head + message;
+  if (total === 0) return `pull ${name}: ${source}: ${message}`;
   const share = Math.min(1, done / total);
   const bar = '#'.repeat(Math.floor(share * BAR)).padEnd(BAR, '.');
+  // The figures first: a narrow terminal cuts the end off.
   return [
-    `${head}${phase} ${message} [${bar}] ${Math.floor(share * 100)}%`,
+    `${phase === 'verifying' ? 'verify' : 'pull'} [${bar}] ${Math.floor(share * 100)}%`,
     `${formatBytes(done)} of ${formatBytes(total)}`,
     `${formatBytes(Math.round(bytesPerSecond))}/s`,
     `ETA ${formatDuration(secondsLeft)}`,
+    `${name}: ${source}: ${message}`,
   ].join(', ');
 }
 

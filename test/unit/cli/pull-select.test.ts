@@ -66,7 +66,7 @@ describe('pullLine', () => {
     const counted = { done: 250e6, total: 500e6, bytesPerSecond: 10e6, secondsLeft: 25 };
     assert.equal(
       pullLine('a/b', { ...progress, ...counted }),
-      'pull a/b: hub: downloading 3 files [##########..........] 50%, 250.0 MB of 500.0 MB, 10.0 MB/s, ETA 0:25',
+      'pull [##########..........] 50%, 250.0 MB of 500.0 MB, 10.0 MB/s, ETA 0:25, a/b: hub: 3 files',
     );
     const none = { done: 0, total: 0, bytesPerSecond: 0, secondsLeft: Infinity };
     assert.equal(pullLine('a/b', { ...progress, ...none }), 'pull a/b: hub: 3 files');
