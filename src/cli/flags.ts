@@ -103,7 +103,7 @@ export function addModelFlags(command: Command): Command {
   return command
     .option(
       '--model <name|path>',
-      'named model (fetched when missing), a .gguf file, or a folder of a BERT',
+      'named model (fetched when missing), org/name as pulled, a .gguf file, or a model folder',
       DEFAULT_MODEL,
     )
     .addOption(

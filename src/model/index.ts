@@ -4,7 +4,13 @@ export { Bert, type BertConfig, type BertLayerParams, type BertParams } from './
 export { type ChatMessage, type ChatTemplate, chatTemplate } from './chat-template.ts';
 export { type GenerateOptions, generate, type SamplingOptions, sampleToken } from './generate.ts';
 export { Gpt2, type Gpt2Config, type Gpt2LayerParams, type Gpt2Params } from './gpt2.ts';
-export { Llama, type LlamaConfig, type LlamaLayerParams, type LlamaParams } from './llama.ts';
+export {
+  type Heads,
+  Llama,
+  type LlamaConfig,
+  type LlamaLayerParams,
+  type LlamaParams,
+} from './llama.ts';
 export { bertConfigFromJson, bertTensorNames, bertWeights, loadBert } from './load-bert.ts';
 export {
   gpt2ConfigFromGguf,
@@ -36,7 +42,7 @@ export {
   qwen3ConfigFromJson,
   qwen3Weights,
 } from './load-qwen3.ts';
-export { ACTIVATION_NAMES, type ActivationName } from './nn/activation.ts';
+export { ACTIVATION_NAMES, ACTIVATIONS, type ActivationName } from './nn/activation.ts';
 export { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
 export { FrozenModel } from './nn/frozen-model.ts';
 export type { LinearWeight } from './nn/linear.ts';

@@ -51,11 +51,11 @@ export function layers<Layer extends WeightPlan>(count: number, layer: Layer): L
 /** Called with matrices done and in all. */
 export type LoadProgress = (done: number, total: number) => void;
 
-/** A weight of a plan and its name, its path in the tree (`layers.0.qProj`). */
-type NamedSpec = readonly [name: string, spec: MatrixSpec | PlainSpec];
-
-/** All weights of a plan, by name. */
-export function* plannedWeights(plan: WeightPlan, path = ''): Generator<NamedSpec> {
+/** All weights of a plan, each by its path in the tree (`layers.0.qProj`). */
+export function* plannedWeights(
+  plan: WeightPlan,
+  path = '',
+): Generator<readonly [name: string, spec: MatrixSpec | PlainSpec]> {
   for (const [key, branch] of Object.entries(plan)) {
     if (isSpec(branch)) yield [`${path}${key}`, branch];
     else if (branch) yield* plannedWeights(branch as WeightPlan, `${path}${key}.`);

@@ -18,16 +18,16 @@ export function geluTanh(x: Tensor): Tensor {
   return scope(() => mul(x, sigmoid(mul(x, affine(square(x), 0.044715 * c, c)))));
 }
 
-/** Element-wise activations by Hugging Face's names. */
-export const ACTIVATIONS = {
+/** An activation that is built in, by Hugging Face's name. */
+export type ActivationName = 'relu' | 'gelu' | 'gelu_new' | 'gelu_pytorch_tanh';
+
+/** Element-wise activations by name. */
+export const ACTIVATIONS: Readonly<Record<ActivationName, (x: Tensor) => Tensor>> = {
   relu,
   gelu,
   gelu_new: geluTanh,
   gelu_pytorch_tanh: geluTanh,
-} as const;
-
-/** An activation that is built in. */
-export type ActivationName = keyof typeof ACTIVATIONS;
+};
 
 /** Their names. */
 export const ACTIVATION_NAMES = Object.keys(ACTIVATIONS) as ActivationName[];

@@ -3,7 +3,8 @@ import { FormatError } from '../../tensor/errors.ts';
 /** Keys that every config.json may have and that describe no forward pass. */
 const BOOKKEEPING = [
   ...['_name_or_path', 'architectures', 'transformers_version', 'torch_dtype', 'dtype'],
-  ...['finetuning_task', 'problem_type', 'num_labels', 'id2label', 'label2id'],
+  ...['finetuning_task', 'problem_type', 'num_labels', '_num_labels', 'id2label'],
+  ...['label2id'],
   ...['_attn_implementation_autoset', 'auto_map', 'transformers.js_config', 'torchscript'],
   ...['initializer_range', 'gradient_checkpointing', 'use_cache', 'output_attentions'],
   ...['output_hidden_states', 'return_dict', 'unsloth_fixed', 'task_specific_params'],

@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { summarizeGguf, summarizeSafetensors } from '../../../src/cli/file-summary.ts';
-import { encodeSafetensors, openGguf, openSafetensors } from '../../../src/model/index.ts';
+import {
+  summarizeFolder,
+  summarizeGguf,
+  summarizeSafetensors,
+} from '../../../src/cli/file-summary.ts';
+import { diskFolder } from '../../../src/cli/model-files.ts';
+import {
+  encodeSafetensors,
+  openGguf,
+  openHfFolder,
+  openSafetensors,
+} from '../../../src/model/index.ts';
 import { memoryByteSource } from '../../../src/platform/byte-source.ts';
 import { type GgufSpec, writeGguf } from '../../support/gguf-writer.ts';
 import { tinyGguf } from '../../support/tiny-gguf.ts';
 import { tinyModel } from '../../support/tiny-model.ts';
+import { tinyFolders } from '../../support/tiny-models.ts';
 
 async function summary(spec: GgufSpec | Uint8Array) {
   const bytes = spec instanceof Uint8Array ? spec : writeGguf(spec);
@@ -100,4 +111,20 @@ describe('summarizeSafetensors', () => {
     assert.equal(summary.runs.supported, false);
     assert.match(summary.runs.reasons[0].message, /neither configuration nor tokenizer/);
   });
+});
+
+describe('summarizeFolder', () => {
+  for (const { name, path } of tinyFolders().filter(({ reference }) => reference.sequences)) {
+    it(`tells of ${name} what it takes once loaded`, async () => {
+      const reader = diskFolder(path);
+      const folder = await openHfFolder(reader);
+      const summary = summarizeFolder(folder);
+      assert.deepEqual(summary.runs, { supported: true, reasons: [] });
+      assert.deepEqual([summary.model?.layers, summary.model?.hiddenSize], [2, 32]);
+      // A head that is tied is held once, and in the file once.
+      assert.equal(summary.weightBytes?.f32, 4 * summary.parameters);
+      assert.equal(summary.chatTemplate, ['llama', 'qwen2-sharded', 'qwen3'].includes(name));
+      await reader.close();
+    });
+  }
 });
