@@ -4,6 +4,7 @@ import {
   cpuBackend,
   GPU_MODES,
   type GpuBackend,
+  type GpuMode,
   gpuBackend,
   hasGpuApi,
   wasmBackend,
@@ -38,12 +39,12 @@ export interface OpenedBackend {
 }
 
 /** What would make training faster than wasm. */
-const REAL_GPU = ['webgpu', 'webgl2'] as const;
+const REAL_GPU: readonly GpuMode[] = ['webgpu', 'webgl2'];
 
 /**
  * Opens what was chosen. `auto`: gpu.js where a GPU answers, else wasm. `gpu`: gpu.js in the best
- * mode that runs here, which may be no GPU at all. Where the choice does not run: wasm, with the
- * reason, or an error when it is required.
+ * mode that runs here, which may be no GPU at all, unless one is required. Where the choice does not
+ * run: wasm, with the reason, or an error when it is required.
  * @throws BackendError when what is required does not run here
  */
 export async function openBackend(choice: BackendChoice): Promise<OpenedBackend> {
@@ -51,13 +52,16 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
   if (name === 'cpu') return asAsked(cpuBackend());
   if (name === 'wasm') return asAsked(wasmBackend());
   const mode = GPU_MODES.find((known) => name === `gpu:${known}`);
+  const realOnly = name === 'auto' || (name === 'gpu' && required);
   try {
-    if (name === 'auto') return asAsked(await gpuBackend({ mode: await gpuMode() }));
-    const backend = await gpuBackend({ mode: mode ?? 'auto' });
-    const { description, fallbackReason } = backend;
-    if (!fallbackReason) return asAsked(backend);
-    if (required) throw new BackendError(`gpu: no GPU answers: ${fallbackReason}`);
-    return { backend, description: `${description}; ${fallbackReason}`, fallbackReason };
+    // Asked before gpu.js is loaded: in most Nodes there is no GPU to be had, and it takes a while.
+    if (name === 'auto' && !hasGpuApi()) {
+      throw new BackendError('auto: this runtime has neither WebGPU nor WebGL 2');
+    }
+    const { backend, reasons } = await firstOf(mode ? [mode] : realOnly ? REAL_GPU : GPU_MODES);
+    if (reasons.length === 0) return asAsked(backend);
+    const fallbackReason = reasons.join('; ');
+    return { backend, description: `${backend.description}; ${fallbackReason}`, fallbackReason };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     if (required) {
@@ -68,6 +72,25 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
     const description = name === 'auto' ? backend.description : instead;
     return { backend, description, fallbackReason: error.message };
   }
+}
+
+/** The first mode in which gpu.js can train here, and why those before it cannot. */
+async function firstOf(
+  modes: readonly GpuMode[],
+): Promise<{ backend: GpuBackend; reasons: readonly string[] }> {
+  const reasons = new Set<string>();
+  for (const mode of modes) {
+    try {
+      const backend = await gpuBackend({ mode });
+      if (mode !== 'webgpu') return { backend, reasons: [...reasons] };
+      await backend.destroy();
+      reasons.add('webgpu: the trainer looks at every loss at once, and WebGPU answers later');
+    } catch (error) {
+      if (!(error instanceof BackendError)) throw error;
+      reasons.add(error.message.replace(/^gpuBackend: /, ''));
+    }
+  }
+  throw new BackendError([...reasons].join('; '));
 }
 
 /**
@@ -82,21 +105,4 @@ export async function probeBackend(choice: BackendChoice): Promise<Omit<OpenedBa
 
 function asAsked(backend: Backend): OpenedBackend {
   return { backend, description: backend.description, fallbackReason: null };
-}
-
-/** The mode in which a GPU runs here. @throws BackendError where none does */
-async function gpuMode(): Promise<(typeof REAL_GPU)[number]> {
-  // Asked before gpu.js is loaded: in most Nodes there is no GPU to be had, and it takes a while.
-  if (!hasGpuApi()) {
-    throw new BackendError('auto: this runtime has neither WebGPU nor WebGL 2');
-  }
-  for (const mode of REAL_GPU) {
-    const backend = await gpuBackend({ mode }).catch((error) => {
-      if (error instanceof BackendError) return undefined;
-      throw error;
-    });
-    await backend?.destroy();
-    if (backend) return mode;
-  }
-  throw new BackendError('auto: neither WebGPU nor WebGL 2 answers');
 }

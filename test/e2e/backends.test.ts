@@ -56,7 +56,7 @@ test('every backend gives the same adapter, and the report says which one ran', 
 
 test('a backend that does not run here is said to be replaced, or refused', async () => {
   const { report, log } = await trainOn('instead', '--backend', 'gpu:webgl2');
-  const expected = /^wasm \(.*\) instead of gpu:webgl2: gpuBackend: webgl2: there is no WebGL 2$/;
+  const expected = /^wasm \(.*\) instead of gpu:webgl2: webgl2: there is no WebGL 2$/;
   assert.match(report.serverBackend, expected);
   assert.match(log, /"level":40,[^\n]*there is no WebGL 2/);
   for (const name of ['gpu:webgl2', 'gpu', 'auto']) {
