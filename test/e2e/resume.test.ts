@@ -79,3 +79,14 @@ test('Ctrl-C on the device, then on the server, saves', async () => {
   assert.ok(jobs.resumedFrom > before + 20, `from step ${jobs.resumedFrom}, ${before} before`);
   await assertFinished('stopped');
 });
+
+test('the device is killed while the server has its adapter ready', async () => {
+  const device = await jobs.untilStep(LATER_EPOCH, 'late');
+  // It has sent its rows; from here on it only waits.
+  device.child.kill('SIGSTOP');
+  await jobs.untilLogged('job trained');
+  device.child.kill('SIGKILL');
+  jobs.assertKept('late', await device.done, null);
+  await jobs.run('late', '--resume');
+  await assertFinished('late');
+});

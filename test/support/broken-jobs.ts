@@ -25,6 +25,8 @@ export class BrokenJobs {
   server!: CliServer;
   private readonly space: Workspace;
   private readonly data: string;
+  /** Length of the server's log when the last job was started. */
+  private begun = 0;
 
   constructor(space: Workspace, stateDir = space.path('state')) {
     this.space = space;
@@ -49,14 +51,20 @@ export class BrokenJobs {
   /** Starts a job, and resolves once the server has saved it at this step or a later one. */
   async untilStep(step: number, name: string, ...flags: string[]): Promise<CliProcess> {
     const { process } = this.server;
-    const before = process.text('stderr').length;
+    this.begun = process.text('stderr').length;
     const device = startCli(this.args(name, ...flags));
     const saved = (text: string) =>
-      [...text.slice(before).matchAll(/"step":(\d+),"msg":"job saved"/g)].some(
+      [...text.slice(this.begun).matchAll(/"step":(\d+),"msg":"job saved"/g)].some(
         ([, at]) => Number(at) >= step,
       );
     await process.until('stderr', { test: saved });
     return device;
+  }
+
+  /** Resolves once the server has said this since the last job was started. */
+  async untilLogged(message: string): Promise<void> {
+    const logged = (text: string) => text.slice(this.begun).includes(`"msg":"${message}"`);
+    await this.server.process.until('stderr', { test: logged });
   }
 
   /** Runs a job to its end. */
