@@ -19,7 +19,7 @@ export async function resolveModel(
   model: string,
   options: { quiet: boolean; signal?: AbortSignal },
 ): Promise<string> {
-  if (findModel(model)) return pullWithProgress(model, options);
+  if (findModel(model)) return (await pullWithProgress(model, options)).path;
   if (existsSync(model)) return model;
   const place = parseRepo(model);
   const pulled = place && (await findPulled(hubAccess(process.env), place));

@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration, ProgressLine } from './progress.ts';
-import { pullModel } from './pull.ts';
+import { type PulledModel, pullModel } from './pull.ts';
 import type { HubPlace } from './pull-hub-access.ts';
 import { type PulledRepo, pullRepo } from './pull-repo.ts';
 import type { PullProgress } from './pull-report.ts';
@@ -42,19 +42,18 @@ function shown(name: string, quiet: boolean) {
 
 /**
  * Fetches a named model, showing source, bytes, rate and ETA on standard error.
- * @returns the file's path in the cache
  * @throws as `pullModel` does
  */
 export async function pullWithProgress(
   name: string,
   options: { quiet: boolean; offline?: boolean; signal?: AbortSignal },
-): Promise<string> {
+): Promise<PulledModel> {
   const { quiet, ...rest } = options;
   const { onProgress, end, broken } = shown(name, quiet);
   try {
     const pulled = await pullModel(name, { ...rest, onProgress });
     end(pulled.source);
-    return pulled.path;
+    return pulled;
   } catch (error) {
     broken();
     throw error;

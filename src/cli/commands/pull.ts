@@ -12,7 +12,7 @@ interface PullFlags {
   json?: boolean;
 }
 
-/** What `--json` prints: `name` and `path`, and of a repository of the hub all that is known of it. */
+/** What `--json` prints beside the name: path and source, and of a repository of the hub its files. */
 async function pull(
   name: string,
   flags: PullFlags,
@@ -29,7 +29,7 @@ async function pull(
   if (file || include) {
     throw new UsageError('pull: --file and --include choose from org/name of the hub');
   }
-  return { path: await pullWithProgress(name, options) };
+  return pullWithProgress(name, options);
 }
 
 /** `mobillm pull`: fetches a model into the user's cache, by name or from the hub. */
