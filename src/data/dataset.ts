@@ -205,7 +205,7 @@ export async function loadSplit(
   folder: string,
   name: string,
   labels: readonly string[],
-  options: Reading,
+  options: Pick<DatasetOptions, 'readText' | 'listFiles' | 'columns'>,
 ): Promise<Sample[]> {
   if (ENDING.test(folder)) return loadSamples(folder, labels, options.readText, options.columns);
   const part = await findPart(folder, name, options);

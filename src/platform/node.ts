@@ -17,9 +17,11 @@ import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parentPort as nodeParentPort, type TransferListItem, Worker } from 'node:worker_threads';
-import { MobillmError, UsageError } from '../tensor/errors.ts';
+import { FormatError, MobillmError, UsageError } from '../tensor/errors.ts';
 import { type ByteSource, checkRange } from './byte-source.ts';
 import type { WorkerPort } from './worker.ts';
+
+const LINE_FEED = 0x0a;
 
 /** One read call's most bytes: the kernel's limit is just under 2 GiB. */
 const READ_CHUNK = 2 ** 30;
@@ -126,14 +128,41 @@ export async function fileByteSource(path: string): Promise<ByteSource> {
 
 /**
  * A text file's contents as UTF-8; this is what `data/` is given to read with.
- * @throws UsageError `E_NOT_FOUND`, `E_NO_ACCESS` or `E_FILE`.
+ * @throws UsageError `E_NOT_FOUND`, `E_NO_ACCESS` or `E_FILE`; FormatError (`E_FORMAT`) with the
+ * line that is not UTF-8, which would else be read as text with holes in it.
  */
 export async function readText(path: string): Promise<string> {
   const source = await fileByteSource(path);
   try {
-    return new TextDecoder().decode(await source.read(0, source.size));
+    const bytes = await source.read(0, source.size);
+    try {
+      return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    } catch (error) {
+      throw new FormatError(
+        `read: ${path}:${firstUndecodable(bytes)}: is not UTF-8; save the file in that encoding`,
+        'E_FORMAT',
+        { cause: error },
+      );
+    }
   } finally {
     await source.close();
+  }
+}
+
+/** The line, from 1, in which bytes cease to be UTF-8. */
+function firstUndecodable(bytes: Uint8Array): number {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let line = 1;
+  for (let start = 0; ; line++) {
+    const end = bytes.indexOf(LINE_FEED, start);
+    try {
+      // A line feed is a byte of no other character, so lines can be judged one by one.
+      decoder.decode(bytes.subarray(start, end < 0 ? bytes.length : end));
+    } catch {
+      return line;
+    }
+    if (end < 0) return line;
+    start = end + 1;
   }
 }
 

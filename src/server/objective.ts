@@ -1,3 +1,4 @@
+import type { Task } from '../data/index.ts';
 import {
   argmax,
   type Backend,
@@ -9,9 +10,6 @@ import {
   type Tensor,
   tensor,
 } from '../tensor/index.ts';
-
-/** What a job's labels are. */
-export type TaskKind = 'classification' | 'regression';
 
 /** What one row says of a model's outputs. */
 export interface RowScore {
@@ -82,4 +80,4 @@ const regression: Objective = {
 };
 
 /** What each kind of task trains for. */
-export const objectives: Readonly<Record<TaskKind, Objective>> = { classification, regression };
+export const objectives: Readonly<Record<Task, Objective>> = { classification, regression };

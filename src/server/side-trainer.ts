@@ -1,4 +1,4 @@
-import { epochBatches } from '../data/index.ts';
+import { epochBatches, type Task } from '../data/index.ts';
 import {
   type AdamWState,
   adamwInit,
@@ -30,13 +30,7 @@ import {
   valueAndGrad,
 } from '../tensor/index.ts';
 import { ActivationCache } from './activation-cache.ts';
-import {
-  type EpochScore,
-  type Objective,
-  objectives,
-  type RowScore,
-  type TaskKind,
-} from './objective.ts';
+import { type EpochScore, type Objective, objectives, type RowScore } from './objective.ts';
 import {
   exportFit,
   type FitCursor,
@@ -64,7 +58,7 @@ export interface TrainingJob {
   readonly shape: SideShape;
   readonly codec: TapCodec;
   /** What labels are: class indices unless said otherwise. */
-  readonly task?: TaskKind;
+  readonly task?: Task;
   /** Rows to come. */
   readonly rows: Readonly<Record<Split, number>>;
   readonly options: TrainingOptions;

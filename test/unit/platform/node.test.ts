@@ -10,6 +10,7 @@ import {
   cacheDir,
   fileByteSource,
   fileError,
+  listFiles,
   readText,
   sha256File,
   spawnWorker,
@@ -60,6 +61,27 @@ describe('platform', () => {
     await assert.rejects(fileByteSource(dir), { code: 'E_FILE' });
     await writeFile(join(dir, 'text'), 'naïve ☕');
     assert.equal(await readText(join(dir, 'text')), 'naïve ☕');
+  });
+
+  it('names the line of a text that is not UTF-8', async () => {
+    const path = join(dir, 'latin1');
+    const says = /latin1:2: is not UTF-8/;
+    await writeFile(
+      path,
+      Buffer.concat([Buffer.from('☕\n'), Buffer.from('na\xefve\n', 'latin1')]),
+    );
+    await assert.rejects(readText(path), { code: 'E_FORMAT', message: says });
+    await writeFile(path, Buffer.concat([Buffer.from('☕\n'), Buffer.from([0xe2, 0x98])]));
+    await assert.rejects(readText(path), { code: 'E_FORMAT', message: says });
+    // As a spreadsheet saves "Unicode text".
+    await writeFile(path, Buffer.from('\ufefftext\tlabel\n', 'utf16le'));
+    await assert.rejects(readText(path), { code: 'E_FORMAT', message: /latin1:1: is not UTF-8/ });
+  });
+
+  it('lists the files of a folder, and knows where there is none', async () => {
+    assert.equal(await listFiles(join(dir, 'none')), undefined);
+    assert.equal(await listFiles(join(dir, 'text')), undefined);
+    assert.ok((await listFiles(dir))?.includes('text'));
   });
 
   it('hashes a file, with progress and cancellation', async () => {
