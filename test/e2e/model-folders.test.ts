@@ -51,17 +51,27 @@ test('inspect gives every reason why a folder does not run', async () => {
 
 test('a folder without a tokenizer, a shard or a configuration fails in one line', async () => {
   const cases = [
-    ['gpt2', 'tokenizer.json', /^error \[E_TOKENIZER\]: [^\n]*it has no tokenizer\.json[^\n]*\n$/],
-    ['qwen2-sharded', 'model-00002-of-00003.safetensors', /\[E_MODEL\]: .*its shard model-00002/],
-    ['qwen3', 'config.json', /^error \[E_MODEL\]: [^\n]*it has no config\.json[^\n]*\n$/],
-    ['llama', 'model.safetensors', /\[E_MODEL\]: .*neither model\.safetensors nor/],
+    [
+      'gpt2',
+      'tokenizer.json',
+      4,
+      /^error \[E_TOKENIZER\]: [^\n]*it has no tokenizer\.json[^\n]*\n$/,
+    ],
+    [
+      'qwen2-sharded',
+      'model-00002-of-00003.safetensors',
+      4,
+      /\[E_MODEL\]: .*its shard model-00002/,
+    ],
+    ['qwen3', 'config.json', 2, /^error \[E_NOT_FOUND\]: [^\n]*it has no config\.json[^\n]*\n$/],
+    ['llama', 'model.safetensors', 4, /\[E_MODEL\]: .*neither model\.safetensors nor/],
   ] as const;
   await Promise.all(
-    cases.map(async ([name, file, message]) => {
+    cases.map(async ([name, file, expected, message]) => {
       const path = copyOf(name, `without-${name}`);
       rmSync(join(path, file));
       const { code, stderr } = await runCli(['generate', '--model', path, '-p', 'a', '--json']);
-      assert.equal(code, 4, stderr);
+      assert.equal(code, expected, stderr);
       assert.match(stderr, message);
     }),
   );

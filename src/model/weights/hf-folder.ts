@@ -1,5 +1,5 @@
 import type { ByteSource } from '../../platform/byte-source.ts';
-import { FormatError } from '../../tensor/errors.ts';
+import { FormatError, UsageError } from '../../tensor/errors.ts';
 import { parseJson } from './hf-config.ts';
 import { openSafetensors, type SafetensorsFile } from './safetensors.ts';
 import { joinShards, shardNames } from './safetensors-shards.ts';
@@ -51,7 +51,7 @@ export const HF_FILES = {
 /**
  * Opens a folder's files. Those of the weights have to stay open as long as tensors are read.
  * @throws FormatError E_MODEL, E_TOKENIZER or E_SAFETENSORS, naming the file that is damaged or
- * missing
+ * missing; UsageError (E_NOT_FOUND) where there is no config.json
  */
 export async function openHfFolder(folder: FolderReader): Promise<HfFolder> {
   const json = async (file: string, code: string) => {
@@ -71,13 +71,16 @@ export async function openHfFolder(folder: FolderReader): Promise<HfFolder> {
   };
 }
 
-/** A folder's config.json. @throws FormatError (E_MODEL) when it is missing or no JSON */
+/**
+ * A folder's config.json.
+ * @throws UsageError (E_NOT_FOUND) when it is missing, FormatError (E_MODEL) when it is no JSON
+ */
 export async function readFolderConfig(folder: FolderReader): Promise<JsonFile> {
   const source = await folder.open(HF_FILES.config);
   if (source) return readJson(source, 'E_MODEL');
-  throw new FormatError(
+  throw new UsageError(
     `${folder.name}: it has no ${HF_FILES.config}, so it is no model folder in Hugging Face's layout`,
-    'E_MODEL',
+    'E_NOT_FOUND',
   );
 }
 
