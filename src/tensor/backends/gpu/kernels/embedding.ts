@@ -27,7 +27,8 @@ function scatterAddRows(
   let total = before[this.thread.x];
   for (let i = 0; i < this.constants.rows; i++) {
     if (ids[this.constants.first + i] === row) {
-      total += dy[(this.constants.first + i) * this.constants.d + j];
+      // Rounded at once, which plain JavaScript would not.
+      total = Math.fround(total + dy[(this.constants.first + i) * this.constants.d + j]);
     }
   }
   return total;
