@@ -131,9 +131,12 @@ export async function writePartialJob(adapterPath: string, job: PartialJob): Pro
 /** Removes what was kept of a job, and the folder where nothing else is in it. */
 export async function removePartialJob(adapterPath: string): Promise<void> {
   const folder = folderOf(adapterPath);
-  await rm(join(folder, FILE), { force: true });
-  const rest = await readdir(folder).catch(() => ['none']);
-  if (rest.length === 0) await rmdir(folder);
+  const files = await readdir(folder).catch(() => undefined);
+  if (!files) return;
+  // What a process that was killed amid a write left behind goes, too.
+  const ours = files.filter((file) => file === FILE || file.startsWith(`.${FILE}.tmp-`));
+  for (const file of ours) await rm(join(folder, file), { force: true });
+  if (ours.length === files.length) await rmdir(folder);
 }
 
 /** Fails over the first thing in which a job differs. @throws UsageError (E_RESUME) naming it */

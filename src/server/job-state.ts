@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError } from '../tensor/index.ts';
 import { RowLog } from './row-log.ts';
@@ -56,6 +56,10 @@ export class JobState {
     this.trainer = trainer;
     this.saveEvery = saveEvery;
     this.path = join(folder, 'checkpoint');
+    // What a process that was killed amid a checkpoint left behind.
+    for (const file of readdirSync(folder)) {
+      if (/^\.checkpoint\.tmp-/.test(file)) rmSync(join(folder, file), { force: true });
+    }
     this.log = new RowLog(join(folder, 'rows'), (batch) => {
       trainer.receive(batch);
       this.rows[batch.split] += batch.rows.length;

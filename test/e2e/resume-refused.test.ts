@@ -26,7 +26,7 @@ async function refused(code: number, says: RegExp, ...flags: string[]): Promise<
 }
 
 test('a job of which something changed is refused, and what changed is named', async () => {
-  const other = space.data('other', { train: tinyRows(160, { seed: 9 }) });
+  const other = space.data('other', { train: tinyRows(96, { seed: 9 }) });
   const model = space.path('other.gguf');
   writeFileSync(model, tinyModel({ seed: 9 }));
   await Promise.all([

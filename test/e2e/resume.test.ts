@@ -6,10 +6,10 @@ import { runCli, workspace } from '../support/cli.ts';
 
 /*
  * A job goes on after either process died, wherever it was, and gives the adapter of one that was
- * never disturbed, to the bit. An epoch has 18 steps.
+ * never disturbed, to the bit. An epoch has 11 steps.
  */
 
-const LATER_EPOCH = 25;
+const LATER_EPOCH = 15;
 
 const space = workspace();
 after(() => space.remove());
@@ -46,13 +46,13 @@ test('server and device are killed, in epoch 1 and later', async () => {
   jobs.assertKept('killed', await first.done, 5);
 
   await jobs.serve();
-  const second = await jobs.untilStep(10, 'killed', '--resume');
+  const second = await jobs.untilStep(8, 'killed', '--resume');
   assert.ok(jobs.resumedFrom >= 5, `from step ${jobs.resumedFrom}`);
   second.child.kill('SIGKILL');
   jobs.assertKept('killed', await second.done, null);
 
   const third = await jobs.untilStep(LATER_EPOCH, 'killed', '--resume');
-  assert.ok(jobs.resumedFrom >= 10, `from step ${jobs.resumedFrom}`);
+  assert.ok(jobs.resumedFrom >= 8, `from step ${jobs.resumedFrom}`);
   await jobs.server.stop('SIGKILL');
   jobs.assertKept('killed', await third.done, 5);
 
@@ -60,33 +60,4 @@ test('server and device are killed, in epoch 1 and later', async () => {
   await jobs.run('killed', '--resume');
   assert.ok(jobs.resumedFrom >= LATER_EPOCH, `from step ${jobs.resumedFrom}`);
   await assertFinished('killed');
-});
-
-test('Ctrl-C on the device, then on the server, saves', async () => {
-  const first = await jobs.untilStep(5, 'stopped');
-  first.child.kill('SIGINT');
-  jobs.assertKept('stopped', await first.done, 130);
-
-  // No checkpoint falls due in between: what is there was saved by the signal.
-  const second = await jobs.untilStep(LATER_EPOCH, 'stopped', '--resume', '--save-every', '20');
-  const before = jobs.resumedFrom;
-  assert.ok(before >= 5, `from step ${before}`);
-  assert.equal((await jobs.server.stop('SIGINT')).code, 0);
-  jobs.assertKept('stopped', await second.done, 5);
-
-  await jobs.serve();
-  await jobs.run('stopped', '--resume');
-  assert.ok(jobs.resumedFrom > before + 20, `from step ${jobs.resumedFrom}, ${before} before`);
-  await assertFinished('stopped');
-});
-
-test('the device is killed while the server has its adapter ready', async () => {
-  const device = await jobs.untilStep(LATER_EPOCH, 'late');
-  // It has sent its rows; from here on it only waits.
-  device.child.kill('SIGSTOP');
-  await jobs.untilLogged('job trained');
-  device.child.kill('SIGKILL');
-  jobs.assertKept('late', await device.done, null);
-  await jobs.run('late', '--resume');
-  await assertFinished('late');
 });
