@@ -4,7 +4,8 @@
  * @module
  */
 export { ActivationCache, type ActivationCacheOptions } from './activation-cache.ts';
-export { JobStore } from './job-store.ts';
+export type { JobProgress, JobStateOptions } from './job-state.ts';
+export { type JobLease, JobStore } from './job-store.ts';
 export {
   type BackendChoice,
   type OpenedBackend,
@@ -22,6 +23,7 @@ export {
   type TrainerEvent,
   type TrainingJob,
 } from './side-trainer.ts';
+export type { FitSnapshot, TrainerSnapshot } from './trainer-snapshot.ts';
 export { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
 export {
   type CacheBytes,
