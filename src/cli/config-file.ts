@@ -157,6 +157,15 @@ function flagValue(option: Option, value: unknown, refuse: (message: string) => 
   }
 }
 
+/** An address without the name and password that may stand in it. */
+function withoutSecret(value: unknown): unknown {
+  if (typeof value !== 'string' || !/^wss?:\/\/[^/]*@/.test(value)) return value;
+  const url = new URL(value);
+  url.username = '';
+  url.password = '';
+  return url.href;
+}
+
 /**
  * The flags of a command that ran, defaults and all, as a configuration file that runs it again.
  * Secrets are left out, and what only says how the run is watched.
@@ -170,7 +179,7 @@ export function configText(
   for (const [key, option] of keysOf(command)) {
     if (NOT_SAVED.has(option.name())) continue;
     const value = resolved[key] ?? command.getOptionValue(option.attributeName());
-    if (value !== undefined) values[key] = value;
+    if (value !== undefined) values[key] = withoutSecret(value);
   }
   const head = `# What the adapter beside this was made with, by mobillm ${VERSION}. To run it again:\n# mobillm ${command.name()} --config config.yaml\n`;
   return head + stringify(values, { lineWidth: 0, collectionStyle: 'any' });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { assertFails, runCli, workspace } from '../support/cli.ts';
 import { tinyRows } from '../support/tiny-model.ts';
@@ -55,6 +56,31 @@ test('in words: totals alone, and samples with --debug; what is cut is marked', 
   assert.match(samples.stdout, /sent of each of 2 layers: first = token 0, last = token 7\n/);
   assert.match(samples.stdout, /\n {5}7 +\d+ {2}\* ":"\n$/);
   assert.equal(samples.stdout.match(/\* "/g)?.length, 2);
+});
+
+test('parts that are folders of files, with the line ends of another system', async () => {
+  const folder = space.path('parts');
+  mkdirSync(join(folder, 'train'), { recursive: true });
+  const lines = tinyRows(20).map(({ text, label }) => `${text},"${label}, ""so to say"""`);
+  for (const [i, name] of ['a.csv', 'b.csv'].entries()) {
+    const part = ['text,label', ...lines.slice(10 * i, 10 * i + 10)];
+    writeFileSync(join(folder, 'train', name), `\ufeff${part.join('\r\n')}\r\n\r\n`);
+  }
+  writeFileSync(join(folder, 'test.tsv'), 'text\tlabel\r\nabcd\tlow, "so to say"\r\n');
+  const { code, stdout, stderr } = await runCli([
+    ...['preprocess', folder, '--model', space.model, '--json'],
+  ]);
+  assert.equal(code, 0, stderr);
+  const { classes, train, valid, test: tested } = JSON.parse(stdout).dataset;
+  assert.deepEqual(
+    classes.map(({ label }: { label: string }) => label),
+    ['high', 'low', 'middle'].map((label) => `${label}, "so to say"`),
+  );
+  assert.equal(train.rows + valid.rows, 20);
+  assert.equal(tested.rows, 1);
+  writeFileSync(join(folder, 'train', 'b.csv'), 'text,label\r\nx,low\r\ny,\r\n');
+  const empty = await runCli(['preprocess', folder, '--model', space.model]);
+  assertFails(empty, 3, /E_DATA.*train\/b\.csv:3: "label" is empty; name a class/);
 });
 
 test('a configuration file serves it, too; what is wrong is one line', async () => {

@@ -26,7 +26,10 @@ export function registerEval(program: Command): void {
   const command = program
     .command('eval')
     .description('measure an adapter on labelled rows, on this machine alone')
-    .requiredOption('--data <folder>', 'folder with the split as a .jsonl, .csv or .tsv file');
+    .requiredOption(
+      '--data <folder>',
+      'folder with the split as a .jsonl, .csv or .tsv file, or one file',
+    );
   addConfigFlag(addColumnFlags(addAdapterFlags(command)))
     .option('--split <name>', 'which file of the folder', 'test')
     .option('--batch-size <n>', 'samples run together', integer(1), 32)

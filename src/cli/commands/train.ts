@@ -26,7 +26,7 @@ export function registerTrain(program: Command): void {
     .option('--server <url>', 'ws:// or wss:// address of mobillm serve')
     .requiredOption(
       '--data <folder>',
-      'folder with train.jsonl (.csv, .tsv) and, if you like, valid and test',
+      'folder with train.jsonl (.csv, .tsv, or a folder of them) and, if you like, valid and test; or one file',
     )
     .option('--adapter-path <folder>', 'where the adapter is written', 'adapter')
     .option('--token <secret>', "the server's secret", process.env.MOBILLM_TOKEN);
@@ -52,7 +52,7 @@ export function registerTrain(program: Command): void {
       'after',
       `
 Data: a line a sample, {"text": "...", "label": "..."} with an optional "text_pair"; or a table, csv
-(RFC 4180) or tsv (no quoting), whose first line names the columns. Without a file valid a tenth of
+(RFC 4180) or tsv (no quoting), whose first line names the columns. docs/data.md has the rest. Without a file valid a tenth of
 train validates. The text stays here; what is sent are hidden states,
 in few bits, and the labels: see "Privacy" in the README.
 

@@ -184,5 +184,7 @@ describe('configText', () => {
     const text = configText(parse('server: a\n', ...watched), { layers: [1] });
     assert.doesNotMatch(text, /hush|json|trace|^config/m);
     assert.match(text, /^server: a$/m);
+    const named = configText(parse('server: wss://me:hush@host:8765/x\n'), { layers: [1] });
+    assert.match(named, /^server: wss:\/\/host:8765\/x$/m);
   });
 });
