@@ -88,7 +88,12 @@ async function runDemo(
     'pipe',
     'pipe',
   );
-  const stopServer = () => void server.kill('SIGTERM');
+  let stopped = false;
+  const stopServer = () => {
+    // A second signal would end it while it saves.
+    if (!stopped) server.kill('SIGTERM');
+    stopped = true;
+  };
   signal.addEventListener('abort', stopServer, { once: true });
   try {
     const [first] = await Promise.race([
@@ -100,7 +105,12 @@ async function runDemo(
     const { url } = JSON.parse(first as string) as { url: string };
     say(`server: process ${server.pid}, ${url}`);
     const device = start(
-      ['train', '--server', url, '--data', folder, ...demoJob(flags, family), ...passedOn],
+      [
+        ...['train', '--server', url, '--data', folder, ...demoJob(flags, family)],
+        // A demo that was stopped before is in nobody's way.
+        ...(passedOn.includes('--resume') ? [] : ['--restart']),
+        ...passedOn,
+      ],
       'ignore',
       'inherit',
     );
