@@ -1,6 +1,7 @@
 // Runs one verb of the project from its sources: node scripts/run.mjs <verb> [arguments].
 // Installs and compiles first what is missing, then hands over to Node 24.
 import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { join } from 'node:path';
 import { root, setupOrExit } from './setup.mjs';
@@ -27,7 +28,7 @@ const VERBS = {
   example: ([name = '', ...rest]) => [
     '--import',
     './scripts/package-from-source.mjs',
-    `examples/${name.replace(/\.ts$/, '')}.ts`,
+    `examples/${exampleName(name)}.ts`,
     ...rest,
   ],
   test: (rest) => [
@@ -42,6 +43,16 @@ const VERBS = {
       : ['test/**/*.test.ts']),
   ],
 };
+
+/** The name of an example; ends with the list of them where there is none of that name. */
+function exampleName(given) {
+  const files = readdirSync(join(root, 'examples')).filter((file) => file.endsWith('.ts'));
+  const names = files.map((file) => file.replace(/\.ts$/, ''));
+  const name = given.replace(/^examples\//, '').replace(/\.ts$/, '');
+  if (names.includes(name)) return name;
+  process.stderr.write(`usage: npm run example -- ${names.join('|')}\n`);
+  process.exit(2);
+}
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
