@@ -41,7 +41,17 @@ const taps = fc
     return { type: 'taps' as const, ...head, data: new Uint8Array(length).fill(fill) };
   });
 const batch = fc
-  .array(fc.tuple(u32, fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })), { minLength: 1 })
+  .array(
+    fc.tuple(
+      u32,
+      fc.oneof(
+        fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+        // JSON has no -0, and it is no other label.
+        fc.double({ min: -100, max: 100, noNaN: true }).map((label) => label + 0),
+      ),
+    ),
+    { minLength: 1 },
+  )
   .chain((rows) =>
     fc.record({
       type: fc.constant('batch' as const),

@@ -83,5 +83,13 @@ test('what does not fit the job is refused', () => {
     return () => assembly.takeBatch({ ...BATCH, ...rowsOf(2), ...batch });
   };
   assert.throws(whole({ labels: [0, 2] }), hasCode('E_JOB', /label 2 is/));
+  assert.throws(whole({ labels: [0, 0.5] }), hasCode('E_JOB', /label 0\.5 is no class below 2/));
   assert.throws(whole({ split: 'valid' }), hasCode('E_JOB', /2 valid rows where 1 were due/));
+});
+
+test('labels of a regression are any numbers', () => {
+  const assembly = new BatchAssembly({ ...job, task: { kind: 'regression' } }, 2, NO_PROGRESS);
+  for (const layer of [2, 4]) assembly.takeTile(tile({ layer }));
+  const labels = [-1.25, 1e-9];
+  assert.deepEqual(assembly.takeBatch({ ...BATCH, ...rowsOf(2), labels }).labels, labels);
 });
