@@ -93,6 +93,8 @@ async function runDemo(
     // A second signal would end it while it saves.
     if (!stopped) server.kill('SIGTERM');
     stopped = true;
+    // It reads its input to the end, and would wait for that.
+    server.stdin?.end();
   };
   signal.addEventListener('abort', stopServer, { once: true });
   try {
