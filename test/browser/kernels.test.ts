@@ -14,7 +14,7 @@ import { servePages } from '../support/page-server.ts';
 const RUNS = '5';
 
 /** A page that says nothing for so long has died. */
-const SILENCE_MS = 60_000;
+const SILENCE_MS = 120_000;
 
 type Report =
   | { readonly kind: 'opened'; readonly description: string }

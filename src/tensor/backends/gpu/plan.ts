@@ -66,11 +66,9 @@ export function compileStep<A extends readonly unknown[], R>(
     return plan;
   };
 
-  const call = async (...args: A): Promise<R> => {
-    // What the step may look at while it is traced has to be here.
-    for (const leaf of leaves(args)) await runtime.readAsync(heldBy(runtime, leaf));
-    const { result, launches } = runtime.trace(() => keep(scope(() => step(...args))));
-    const wanted = leaves(result).map((leaf) => heldBy(runtime, leaf));
+  /** Runs what gives the tensors of `results` their numbers, as one plan. */
+  const compute = async (launches: readonly Launch[], results: readonly Tensor[]) => {
+    const wanted = results.map((leaf) => heldBy(runtime, leaf));
     const trace = describe(runtime, launches, wanted);
     if (trace.results.length > 0) {
       const inputs: unknown[] = [];
@@ -84,6 +82,19 @@ export function compileStep<A extends readonly unknown[], R>(
         runtime.take(launch.output, outputs[i]);
         runtime.settled(launch, outputs[i]);
       });
+    }
+  };
+
+  const call = async (...args: A): Promise<R> => {
+    // What the step may look at while it is traced has to be here.
+    const given = new Set(leaves(args));
+    for (const leaf of given) await runtime.readAsync(heldBy(runtime, leaf));
+    const { result, launches } = runtime.trace(() => keep(scope(() => step(...args))));
+    try {
+      await compute(launches, leaves(result));
+    } catch (error) {
+      for (const leaf of leaves(result)) if (!given.has(leaf)) leaf.dispose();
+      throw error;
     }
     // What somebody else still holds of the step's own values is computed when it is asked for.
     runtime.enqueue(launches.filter((launch) => launch.output.launch === launch));
@@ -174,6 +185,7 @@ function makePlan(runtime: GpuRuntime, trace: Trace): Plan {
   };
   // gpu.js makes as many handles as the function says it has arguments.
   Object.defineProperty(orchestrate, 'length', { value: outside.length + scalars.length });
+  // No threads: on webasm gpu.js would start a pool of workers for every plan.
   const pipeline = runtime.gpu.createPipeline(orchestrate, { threads: false });
   return { pipeline, kernels: [...kernels.values()] };
 }
