@@ -43,12 +43,17 @@ export function tokenizerFromJson(
   const fail: Fail = (what) => new FormatError(`tokenizer: ${name}: ${what}`, 'E_TOKENIZER');
   const file = expectKnown(json, fail);
   const tokens = vocabularyOf(file, fail);
-  let library: HuggingFaceTokenizer;
-  try {
-    library = new HuggingFaceTokenizer(json as object, { clean_up_tokenization_spaces: false });
-  } catch (error) {
-    throw fail(`it cannot be read: ${(error as Error).message.replace(/\s+/g, ' ')}`);
-  }
+  // The library takes malformed parts for what they are not, and fails over them later on.
+  const attempt = <T>(body: () => T): T => {
+    try {
+      return body();
+    } catch (error) {
+      throw fail(`it cannot be read: ${(error as Error).message.replace(/\s+/g, ' ')}`);
+    }
+  };
+  const library = attempt(
+    () => new HuggingFaceTokenizer(json as object, { clean_up_tokenization_spaces: false }),
+  );
   const known = (id: number): string => {
     const token = tokens[id];
     if (token === undefined) throw fail(`id ${id} is not in the vocabulary of ${tokens.length}`);
@@ -63,15 +68,13 @@ export function tokenizerFromJson(
     vocabSize: tokens.length,
     eosTokenId: idOf(eosToken),
     bosTokenId: idOf(bosToken),
-    encode: (text) => library.encode(text).ids,
-    encodePlain: (text) => library.encode(text, { add_special_tokens: false }).ids,
+    encode: (text) => attempt(() => library.encode(text).ids),
+    encodePlain: (text) => attempt(() => library.encode(text, { add_special_tokens: false }).ids),
     ...(isWordPiece && {
       encodePair(text: string, pair: string) {
         // The library takes '' for no second text; a blank is one without tokens.
-        const { ids, token_type_ids: tokenTypes } = library.encode(text, {
-          text_pair: pair || ' ',
-          return_token_type_ids: true,
-        });
+        const options = { text_pair: pair || ' ', return_token_type_ids: true } as const;
+        const { ids, token_type_ids: tokenTypes } = attempt(() => library.encode(text, options));
         return { ids, tokenTypes };
       },
     }),
