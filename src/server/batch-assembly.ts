@@ -1,7 +1,7 @@
 import { encodedLength } from '../quant/index.ts';
 import { ProtocolError } from '../tensor/index.ts';
 import type { BatchMessage, JobMessage, TapsMessage } from '../transport/index.ts';
-import type { ReceivedBatch } from './side-trainer.ts';
+import type { ReceivedBatch } from './training-job.ts';
 
 /** Batches and rows that a job has already. */
 export interface Received {

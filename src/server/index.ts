@@ -15,15 +15,15 @@ export {
   type ServerBackend,
 } from './server-backend.ts';
 export { runSession, type SessionLog, type SessionOptions } from './session.ts';
-export {
-  type ReceivedBatch,
-  SideTrainer,
-  type Split,
-  type TrainedModel,
-  type TrainerEvent,
-  type TrainingJob,
-} from './side-trainer.ts';
+export { SideTrainer } from './side-trainer.ts';
 export type { FitSnapshot, TrainerSnapshot } from './trainer-snapshot.ts';
+export type {
+  ReceivedBatch,
+  Split,
+  TrainedModel,
+  TrainerEvent,
+  TrainingJob,
+} from './training-job.ts';
 export { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
 export {
   type CacheBytes,

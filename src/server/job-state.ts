@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { FormatError } from '../tensor/index.ts';
 import { RowLog } from './row-log.ts';
 import { readSealed, writeSealed } from './sealed-file.ts';
-import type { ReceivedBatch, SideTrainer, TrainerEvent } from './side-trainer.ts';
+import type { SideTrainer } from './side-trainer.ts';
 import type { TrainerSnapshot } from './trainer-snapshot.ts';
+import type { ReceivedBatch, TrainerEvent } from './training-job.ts';
 
 /** Where a job is kept and how often it is saved. */
 export interface JobStateOptions {

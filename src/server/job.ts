@@ -14,7 +14,7 @@ import { BatchAssembly } from './batch-assembly.ts';
 import type { JobStateOptions } from './job-state.ts';
 import { unknownJob } from './job-store.ts';
 import type { SessionOptions } from './session.ts';
-import type { ReceivedBatch, TrainedModel, TrainingJob } from './side-trainer.ts';
+import type { ReceivedBatch, TrainedModel, TrainingJob } from './training-job.ts';
 import { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
 import type { TimedEvent, TrainingThread } from './training-thread.ts';
 

@@ -4,7 +4,7 @@ import { deserialize, serialize } from 'node:v8';
 import { fileError } from '../platform/node.ts';
 import { FormatError } from '../tensor/index.ts';
 import { writeFully } from './sealed-file.ts';
-import type { ReceivedBatch } from './side-trainer.ts';
+import type { ReceivedBatch } from './training-job.ts';
 
 /** "MBRW" read as a little-endian u32. */
 const MAGIC = 0x5752424d;

@@ -9,7 +9,7 @@ import {
   type Tree,
   tensor,
 } from '../tensor/index.ts';
-import type { TrainedModel } from './side-trainer.ts';
+import type { TrainedModel } from './training-job.ts';
 
 /** Where the training of one model stands between two steps, its tensors alive. */
 export interface FitCursor {

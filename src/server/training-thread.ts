@@ -2,7 +2,7 @@ import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { JobProgress, JobStateOptions } from './job-state.ts';
 import type { BackendChoice, OpenedBackend } from './server-backend.ts';
-import type { ReceivedBatch, TrainerEvent, TrainingJob } from './side-trainer.ts';
+import type { ReceivedBatch, TrainerEvent, TrainingJob } from './training-job.ts';
 
 /** What the trainer did, and when, by `monotonicMs` of its thread. */
 export interface TimedEvent {

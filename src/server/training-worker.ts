@@ -6,12 +6,8 @@ import { serveRpc } from '../platform/rpc.ts';
 import { type Backend, setBackend } from '../tensor/index.ts';
 import { type JobProgress, JobState, type JobStateOptions, NO_PROGRESS } from './job-state.ts';
 import { type BackendChoice, openBackend } from './server-backend.ts';
-import {
-  type ReceivedBatch,
-  SideTrainer,
-  type TrainerEvent,
-  type TrainingJob,
-} from './side-trainer.ts';
+import { SideTrainer } from './side-trainer.ts';
+import type { ReceivedBatch, TrainerEvent, TrainingJob } from './training-job.ts';
 import type { ThreadBackend, TimedEvent } from './training-thread.ts';
 
 /** The job under way. */

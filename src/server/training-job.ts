@@ -1,0 +1,70 @@
+import type { Task } from '../data/index.ts';
+import type { SideShape, TapCodec } from '../model/index.ts';
+import type { TrainingOptions } from './training-options.ts';
+
+/** Which rows: those trained on, or those that choose the number of epochs. */
+export type Split = 'train' | 'valid';
+
+/** One batch as the device sent it. */
+export interface ReceivedBatch {
+  readonly split: Split;
+  /** Row ids, unique within the split. */
+  readonly rows: readonly number[];
+  readonly labels: readonly number[];
+  /** Per tapped layer, the codec's bytes of `[B*K, D]`, a sample's K rows together. */
+  readonly taps: readonly Uint8Array[];
+}
+
+/** What a job fixes before its first row. */
+export interface TrainingJob {
+  readonly shape: SideShape;
+  readonly codec: TapCodec;
+  /** What labels are: class indices unless said otherwise. */
+  readonly task?: Task;
+  /** Rows to come. */
+  readonly rows: Readonly<Record<Split, number>>;
+  readonly options: TrainingOptions;
+  /** Bytes of activations held in memory before they spill. */
+  readonly cacheLimit: number;
+  readonly spillDir?: string;
+}
+
+/** What the trainer has done since it was last asked. */
+export type TrainerEvent =
+  /** Nothing to do before more rows come. */
+  | { readonly kind: 'wait' }
+  | {
+      readonly kind: 'step';
+      readonly model: string;
+      readonly step: number;
+      readonly totalSteps: number;
+      /** From 1. */
+      readonly epoch: number;
+      readonly loss: number;
+      readonly gradNorm: number;
+    }
+  | {
+      readonly kind: 'epoch';
+      readonly model: string;
+      readonly epoch: number;
+      readonly trainLoss: number;
+      readonly validLoss: number;
+      readonly validAccuracy: number | null;
+    }
+  | { readonly kind: 'trained'; readonly trained: TrainedModel };
+
+/** A side model after training. */
+export interface TrainedModel {
+  readonly name: string;
+  /** The epoch kept, from 1: the last that the validation rows cannot tell from the best. */
+  readonly bestEpoch: number;
+  readonly epochs: number;
+  /** Null where there are no classes. */
+  readonly validAccuracy: number | null;
+  readonly validLoss: number;
+  /** Standard error of the accuracy, or without classes of the loss. */
+  readonly validError: number;
+  readonly parameters: number;
+  /** Contents of adapter_model.safetensors. */
+  readonly weights: Uint8Array;
+}
