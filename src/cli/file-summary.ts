@@ -63,6 +63,8 @@ export interface FileSummary {
     readonly hiddenSize: number;
     readonly vocabSize: number;
     readonly contextLength: number;
+    /** Bytes that a token takes in a cache, for generating and few-shot prefixes; 0 of an encoder. */
+    readonly cacheBytesPerToken: number;
   } | null;
   /** Whether `generate --chat` finds how to word a conversation. */
   readonly chatTemplate: boolean;
@@ -133,6 +135,7 @@ function modelParts(
       hiddenSize: config.hiddenSize,
       vocabSize: config.vocabSize,
       contextLength: config.maxPositionEmbeddings,
+      cacheBytesPerToken: stored.cacheBytesPerToken,
     },
     weightBytes: orReason(reasons, () => ({
       int8: stored.weightBytes('int8'),

@@ -21,6 +21,7 @@ import {
 import { loadOpt, optConfigFromJson, optTensorNames, optWeights } from './load-opt.ts';
 import { loadQwen2, qwen2ConfigFromGguf, qwen2ConfigFromJson, qwen2Weights } from './load-qwen2.ts';
 import { loadQwen3, qwen3ConfigFromGguf, qwen3ConfigFromJson, qwen3Weights } from './load-qwen3.ts';
+import type { DecoderConfig } from './nn/decoder.ts';
 import { type LoadProgress, plannedBytes, plannedWeights, type WeightPlan } from './weight-plan.ts';
 import type { GgufFile } from './weights/gguf.ts';
 import { type GgufLayout, ggufWeightSource } from './weights/gguf-source.ts';
@@ -149,6 +150,8 @@ export interface StoredModel {
    * @throws FormatError as `load`
    */
   weightBytes(precision: WeightPrecision): number;
+  /** Bytes of keys and values that a cached token takes; 0 of an encoder, which keeps none. */
+  readonly cacheBytesPerToken: number;
   /**
    * Builds the backbone.
    * @throws FormatError when the weights lack a tensor, or have it in another shape or format
@@ -219,9 +222,15 @@ function storedModel(
     family,
     config,
     weights,
+    cacheBytesPerToken: family === 'decoder' ? cacheBytes(config as DecoderConfig) : 0,
     weightBytes: (precision) => plannedBytes(plan(config as never), weights(''), precision),
     load: (...args) => load(config as never, ...args),
   };
+}
+
+/** A key and a value in f32 for each layer and key-value head. */
+function cacheBytes({ numHiddenLayers, numKeyValueHeads, headDim }: DecoderConfig): number {
+  return 2 * 4 * numHiddenLayers * numKeyValueHeads * headDim;
 }
 
 function folderArchitecture(json: unknown, where: string) {

@@ -32,6 +32,7 @@ test('inspect describes a folder of shards that runs', async () => {
     hiddenSize: 32,
     vocabSize: 320,
     contextLength: 96,
+    cacheBytesPerToken: 2 * 4 * 2 * 2 * 8,
   });
   assert.equal(summary.chatTemplate, true);
   assert.equal(summary.weightBytes.f32, 4 * summary.parameters);

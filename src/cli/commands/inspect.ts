@@ -131,7 +131,9 @@ function render(path: string, size: number, summary: FileSummary, list: boolean)
     const sizes = Object.entries(summary.weightBytes).map(
       ([precision, bytes]) => `${precision} ${formatBytes(bytes)}`,
     );
-    lines.push(`memory for weights: --weights ${sizes.join(', ')}`);
+    const cache = summary.model?.cacheBytesPerToken ?? 0;
+    const perToken = cache > 0 ? `; ${formatBytes(cache)} for a cached token` : '';
+    lines.push(`memory for weights: --weights ${sizes.join(', ')}${perToken}`);
   }
   lines.push(
     table(
