@@ -1,4 +1,12 @@
-import { type Backend, reshape, rmsNorm, scope, siluMul, type Tensor } from '../tensor/index.ts';
+import {
+  type Backend,
+  FormatError,
+  reshape,
+  rmsNorm,
+  scope,
+  siluMul,
+  type Tensor,
+} from '../tensor/index.ts';
 import type { PackedBatch, WeightPrecision } from './backbone.ts';
 import { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
 import { embedding } from './nn/embedding.ts';
@@ -54,6 +62,7 @@ export class Llama<Layer extends LlamaLayerParams = LlamaLayerParams> extends De
 > {
   private readonly rotary: Rotary;
 
+  /** @throws FormatError (E_MODEL) for divisors of frequencies that are none; the weights are given back */
   constructor(
     config: LlamaConfig,
     params: LlamaParams<Layer>,
@@ -61,7 +70,12 @@ export class Llama<Layer extends LlamaLayerParams = LlamaLayerParams> extends De
     backend: Backend,
   ) {
     super(config, params, precision, backend);
-    this.rotary = new Rotary(frequencies(config, params), config.maxPositionEmbeddings, backend);
+    try {
+      this.rotary = new Rotary(frequencies(config, params), config.maxPositionEmbeddings, backend);
+    } catch (error) {
+      super.dispose();
+      throw error;
+    }
   }
 
   override dispose(): void {
@@ -117,5 +131,12 @@ function frequencies(config: LlamaConfig, { ropeFactors }: LlamaParams): Float64
   const plain = rotaryFrequencies(config.headDim, config.ropeTheta);
   if (config.ropeScaling?.type === 'llama3') return scaleLlama3(plain, config.ropeScaling);
   const factors = ropeFactors?.toFloat32();
+  const bad = factors?.find((factor) => !(factor > 0 && factor < Number.POSITIVE_INFINITY));
+  if (bad !== undefined) {
+    throw new FormatError(
+      `${config.modelType}: a rotary frequency is divided by ${bad}`,
+      'E_MODEL',
+    );
+  }
   return factors ? plain.map((frequency, j) => frequency / factors[j]) : plain;
 }

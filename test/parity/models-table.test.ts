@@ -120,5 +120,14 @@ describe('docs/models.md', () => {
     const model = await openGgufModel(memoryByteSource(bytes, 'rope3.gguf'));
     const row = tableRows().find(({ modelType }) => modelType === 'llama') as Row;
     await expectRuns(row, one, model);
+
+    const [{ backend }] = backends();
+    const before = backend.memory().allocations;
+    for (const bad of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      const bytes = await folderToGguf(one.path, factors.with(2, bad));
+      const broken = await openGgufModel(memoryByteSource(bytes, 'broken.gguf'));
+      await assert.rejects(broken.load(broken.weights(''), 'f32', backend), { code: 'E_MODEL' });
+    }
+    assert.equal(backend.memory().allocations, before);
   });
 });
