@@ -91,6 +91,11 @@ export class JobKeeper {
     }
   }
 
+  /** Whether the server keeps the job. */
+  get kept(): boolean {
+    return this.partial !== undefined;
+  }
+
   readonly onAccepted: NonNullable<JobProgress['onAccepted']> = async (
     { resumable, batches, step },
     calibration: CalibrationTables,

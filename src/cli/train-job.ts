@@ -108,7 +108,9 @@ export async function train(
     });
     // Only now nobody will come back for the job.
     await keeper.done();
-    await connection.send({ type: 'forget', id: keeper.keep.id }).catch(() => {});
+    if (keeper.kept) {
+      await connection.send({ type: 'forget', id: keeper.keep.id }).catch(() => {});
+    }
     await hangUp(connection);
     const wall = (performance.now() - started) / 1000;
     return {

@@ -55,8 +55,8 @@ export async function runSession(connection: Connection, options: SessionOptions
         });
       } else if (message.type === 'job' && thread && owner) {
         await new Job(connection, thread, message, options, owner).run();
-      } else if (message.type === 'forget') {
-        await store?.forget(message.id);
+      } else if (message.type === 'forget' && store) {
+        await store.forget(message.id);
         log.info({ session, job: message.id }, 'job forgotten');
       }
     }
