@@ -64,7 +64,7 @@ test('Ctrl-C in the middle of a job: the server drops it and takes the next one'
   assert.equal(log.code, 0);
   assert.deepEqual(messagesOf(log), [
     ...['listening', 'device connected', 'job accepted', 'job cancelled', 'device left'],
-    ...['device connected', 'job accepted', 'job trained', 'job forgotten', 'device left'],
+    ...['device connected', 'job accepted', 'job trained', 'device left'],
     'stopping',
   ]);
 });

@@ -67,7 +67,7 @@ test('the server tells what it did, a JSON object a line, and nothing of the sec
   assert.deepEqual(messages, [
     // Which backend trains, and why none that --backend auto would rather have.
     'auto: this runtime has neither WebGPU nor WebGL 2',
-    ...['listening', 'device connected', 'job accepted', 'job trained', 'job forgotten'],
+    ...['listening', 'device connected', 'job accepted', 'job trained'],
     ...['device left', 'stopping'],
   ]);
   assert.ok(!serverLog.includes('secret'));
