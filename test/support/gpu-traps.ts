@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { cpuBackend } from '../../src/tensor/backends/cpu/index.ts';
 import type { GpuBackend } from '../../src/tensor/backends/gpu/index.ts';
-import { setBackend, tensor } from '../../src/tensor/index.ts';
+import { compile, mul, setBackend, type Tensor, tensor } from '../../src/tensor/index.ts';
 import { furthest, trainCompiled } from './train-steps.ts';
 
 /* Where gpu.js goes wrong without saying so; each runs in Node on webasm, in a page on a GPU. */
@@ -147,6 +147,27 @@ async function leaks(gpu: GpuBackend): Promise<void> {
   assert.equal(gpu.memory().bytes, bytes);
 }
 
+/** A kernel that is destroyed takes vertices with it that others draw from. */
+async function destroyed(gpu: GpuBackend): Promise<void> {
+  setBackend(gpu);
+  const { alloc, place, free } = bench(gpu);
+  const total = alloc(1);
+  const sumOf = async (...values: number[]) => {
+    gpu.kernels.sum(total, place(Float32Array.from(values)), 1, values.length, 1);
+    return (await gpu.readAsync(total, 1))[0];
+  };
+  assert.equal(await sumOf(1, 2), 3);
+  const squared = compile((x: Tensor) => mul(x, x), gpu);
+  const x = tensor([3, 4, 5]);
+  const y = await squared(x);
+  await squared.destroy();
+  assert.equal(await sumOf(5, 6), 11, 'a kernel gave its last result again');
+  assert.deepEqual(await gpu.readAsync(y.handle, 3), Float32Array.of(9, 16, 25));
+  x.dispose();
+  y.dispose();
+  free();
+}
+
 /** Nine steps; a GPU's exponentials are right to 1e-6, and AdamW makes a step of any rounding. */
 const TRAINED = 1e-4;
 
@@ -193,6 +214,7 @@ export const TRAPS: readonly Trap[] = [
   { name: 'tensors beyond the width of a texture, and beyond f32', run: largeTensors },
   { name: 'integers beyond f32 are refused', run: largeIntegers },
   { name: 'kernels, textures and bytes stay flat', run: leaks },
+  { name: 'kernels go on when others are destroyed', run: destroyed },
   { name: 'whole train steps in one plan', run: trainSteps },
   { name: 'reading at once, and later', run: reading },
 ];

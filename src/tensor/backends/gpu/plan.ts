@@ -61,7 +61,7 @@ export function compileStep<A extends readonly unknown[], R>(
     if (plans.size > PLANS_KEPT) {
       const [[oldest, unused]] = plans;
       plans.delete(oldest);
-      await destroyPlan(unused);
+      await destroyPlan(runtime, unused);
     }
     return plan;
   };
@@ -76,6 +76,7 @@ export function compileStep<A extends readonly unknown[], R>(
       const { pipeline } = await planFor(trace);
       const outputs = (await pipeline(...inputs, ...trace.scalars)) as Float32Array[];
       expectMode(runtime, pipeline);
+      runtime.expectNoFault();
       ({ executorKind: executor, fallbackReason } = pipeline);
       trace.results.forEach((index, i) => {
         const launch = trace.launches[index];
@@ -107,7 +108,7 @@ export function compileStep<A extends readonly unknown[], R>(
     plans: { get: () => compiled },
     destroy: {
       value: async () => {
-        for (const plan of plans.values()) await destroyPlan(plan);
+        for (const plan of plans.values()) await destroyPlan(runtime, plan);
         plans.clear();
       },
     },
@@ -190,9 +191,9 @@ function makePlan(runtime: GpuRuntime, trace: Trace): Plan {
   return { pipeline, kernels: [...kernels.values()] };
 }
 
-async function destroyPlan({ pipeline, kernels }: Plan): Promise<void> {
+async function destroyPlan(runtime: GpuRuntime, { pipeline, kernels }: Plan): Promise<void> {
   await pipeline.destroy();
-  for (const kernel of kernels) kernel.destroy();
+  runtime.destroyKernels(kernels);
 }
 
 /** @throws BackendError when the plan ran elsewhere than it was meant to */

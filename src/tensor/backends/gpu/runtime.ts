@@ -20,6 +20,12 @@ const KERNELS_KEPT = 1024;
 /** Launches that wait before they are run without being asked for: bounds the memory they hold. */
 const QUEUE_LENGTH = 1024;
 
+function anchor(): number {
+  return 1;
+}
+
+const ANCHOR = { source: anchor, inputs: [], constants: {}, scalars: [] };
+
 /** An operand of a launch; null is one that is not there. */
 export type Operand = Value | Piece | null;
 
@@ -49,6 +55,8 @@ export class GpuRuntime {
   private readonly nothing: Value;
   private tail: Promise<void> = Promise.resolve();
   private onDevice = 0;
+  /** See `destroyKernels`. */
+  private anchor: GpuJsKernel | undefined;
 
   constructor(module: GpuJsModule, mode: GpuMode) {
     this.module = module;
@@ -58,6 +66,7 @@ export class GpuRuntime {
     const nothing = this.hostValue(1);
     nothing.host[0] = 1;
     this.nothing = nothing;
+    this.destroyKernels([]);
   }
 
   /** Whether values can be had only by waiting for them. */
@@ -148,6 +157,7 @@ export class GpuRuntime {
       const { kernel, args } = this.prepare(launch);
       this.finish(launch, kernel, kernel(...args) as KernelValue);
     }
+    this.expectNoFault();
   }
 
   /** As `flush`, on every mode. */
@@ -184,7 +194,7 @@ export class GpuRuntime {
     if (this.kernels.size > KERNELS_KEPT) {
       const [[oldest, unused]] = this.kernels;
       this.kernels.delete(oldest);
-      unused.destroy();
+      this.destroyKernels([unused]);
     }
     return kernel;
   }
@@ -225,10 +235,36 @@ export class GpuRuntime {
     });
   }
 
+  /**
+   * Destroys kernels. On WebGL all kernels draw from the vertices of the one that was built last:
+   * when that one goes, the others draw nothing and give their last results again, so another is
+   * built behind it.
+   */
+  destroyKernels(kernels: readonly GpuJsKernel[]): void {
+    for (const kernel of kernels) kernel.destroy();
+    if (this.mode !== 'webgl2') return;
+    const before = this.anchor;
+    this.anchor = this.createKernel({ ...ANCHOR, output: new Value(1) });
+    this.anchor();
+    before?.destroy();
+  }
+
+  /**
+   * After kernels of WebGL have run, whose faults are heard of only if somebody asks.
+   * @throws BackendError when one of them failed
+   */
+  expectNoFault(): void {
+    const gl = this.anchor?.kernel.context as WebGL2RenderingContext | undefined;
+    const fault = gl?.getError() ?? 0;
+    if (fault !== 0)
+      throw new BackendError(`gpu: a kernel failed on ${this.mode}: GL error ${fault}`);
+  }
+
   /** Destroys kernels and the instance of gpu.js. */
   async destroy(): Promise<void> {
     this.queue = [];
     for (const kernel of this.kernels.values()) kernel.destroy();
+    this.anchor?.destroy();
     this.kernels.clear();
     await this.gpu.destroy();
   }
