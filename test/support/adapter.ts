@@ -25,6 +25,7 @@ export const ADAPTER_CONFIG: AdapterConfig = {
   rank: 3,
   alpha_start: 0,
   gate_rate: 1,
+  head: 'dense',
   template: '{text}\nTopic:',
   prefix: '',
   max_seq_length: 32,
@@ -43,8 +44,14 @@ export function freshAdapterWeights(config: AdapterConfig, seed = 1): Uint8Array
     kinds: config.taps.length,
     classes: config.labels.length,
   };
-  const { rank, alpha_start: alphaStart, gate_rate: gateRate } = config;
-  const model = createSideModel(config.side, shape, { rank, alphaStart, gateRate });
+  const { rank, alpha_start: alphaStart, gate_rate: gateRate, head } = config;
+  const model = createSideModel(config.side, shape, {
+    rank,
+    alphaStart,
+    gateRate,
+    head,
+    tapDropout: 0,
+  });
   return scope(() =>
     encodeAdapterWeights(
       {
