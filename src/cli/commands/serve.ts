@@ -118,11 +118,6 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       }
       const backend = { name: flags.backend, required: flags.requireBackend };
       const probed = await probeBackend(backend);
-      if (probed.fallbackReason) {
-        // That there is no GPU is worth a warning only to who asked for one.
-        const level = flags.backend === 'auto' ? 'info' : 'warn';
-        log[level]({ backend: probed.description }, probed.fallbackReason);
-      }
       const store = flags.stateDir
         ? await JobStore.open(flags.stateDir, flags.stateDays)
         : undefined;
@@ -150,6 +145,11 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       );
       const { url, port } = server;
       log.info({ url, backend: probed.description, version: VERSION }, 'listening');
+      if (probed.fallbackReason) {
+        // That there is no GPU is worth a warning only to who asked for one.
+        const level = flags.backend === 'auto' ? 'info' : 'warn';
+        log[level]({ backend: probed.description }, probed.fallbackReason);
+      }
       if (flags.json) process.stdout.write(`${JSON.stringify({ url, port })}\n`);
       await new Promise<void>((resolve) => {
         process.once('SIGINT', resolve);
