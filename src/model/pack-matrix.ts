@@ -1,15 +1,24 @@
-import { packedByteLength, packQ41Blocks, packQb4w, packQc8w } from '../quant/index.ts';
-import { type Backend, keep, tensor } from '../tensor/index.ts';
+import {
+  arrangeQ41Blocks,
+  arrangeQb4w,
+  arrangeQc8w,
+  packedByteLength,
+  packInPieces,
+} from '../quant/index.ts';
+import { type Backend, keep, Tensor } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import type { LinearWeight } from './nn/linear.ts';
-import type { GgmlType } from './weights/dequantize.ts';
+import { dequantize, type GgmlType } from './weights/dequantize.ts';
 import type { StoredMatrix } from './weights/weight-source.ts';
 
 /** Inputs whose int8 weights share a scale; of the same width as the groups of activations. */
-const INT8_GROUP = 128;
+export const INT8_GROUP = 128;
 
 /** Weights that share a scale when a matrix is packed to 4 bits; that of Q4_0 and Q4_1 blocks. */
-const INT4_GROUP = 32;
+export const INT4_GROUP = 32;
+
+/** Numbers of a matrix that are held as f32 at once on the way. */
+const PIECE = 2 ** 18;
 
 /** Types whose blocks are `qb4w` in another order: their weights keep their exact values. */
 const SAME_BLOCKS: Partial<Record<GgmlType, 'q4_0' | 'q4_1'>> = { Q4_0: 'q4_0', Q4_1: 'q4_1' };
@@ -30,7 +39,7 @@ function packingOf(type: GgmlType, precision: WeightPrecision): Packing {
 
 /**
  * A stored matrix `[N, K]` in the form that kernels read. Q4_0 and Q4_1 keep their exact values in
- * int4; every other type is decoded to f32 and packed from there.
+ * int4; every other type is decoded to f32 and packed from there, a few rows at a time.
  * @throws FormatError for a type that cannot be decoded, or weights that are not finite
  */
 export function packMatrix(
@@ -38,20 +47,32 @@ export function packMatrix(
   precision: WeightPrecision,
   backend: Backend,
 ): LinearWeight {
-  const { rows, columns } = matrix;
-  const packing = packingOf(matrix.type, precision);
-  switch (packing) {
-    case 'f32':
-      return keep(tensor(matrix.toFloat32(), [rows, columns], { backend }));
+  const { rows, columns, type, bytes } = matrix;
+  const rowBytes = bytes.length / rows;
+  const rawRows = (from: number, to: number) => bytes.subarray(from * rowBytes, to * rowBytes);
+  const floats = (from: number, to: number) =>
+    dequantize(type, rawRows(from, to), (to - from) * columns);
+  switch (packingOf(type, precision)) {
+    case 'f32': {
+      const values = keep(Tensor.empty([rows, columns], 'f32', backend));
+      const step = Math.max(1, Math.floor(PIECE / columns));
+      for (let from = 0; from < rows; from += step) {
+        values.write(floats(from, Math.min(rows, from + step)), from * columns);
+      }
+      return values;
+    }
     case 'int8':
-      return packQc8w(matrix.toFloat32(), rows, columns, { groupSize: INT8_GROUP, backend });
+      return packInPieces('qc8w', rows, columns, INT8_GROUP, backend, (from, to) =>
+        arrangeQc8w(floats(from, to), to - from, columns, INT8_GROUP, from),
+      );
     case 'blocks':
-      return packQ41Blocks(matrix.bytes, rows, columns, {
-        type: SAME_BLOCKS[matrix.type],
-        backend,
-      });
+      return packInPieces('qb4w', rows, columns, INT4_GROUP, backend, (from, to) =>
+        arrangeQ41Blocks(rawRows(from, to), to - from, columns, SAME_BLOCKS[type], from),
+      );
     case 'int4':
-      return packQb4w(matrix.toFloat32(), rows, columns, { groupSize: INT4_GROUP, backend });
+      return packInPieces('qb4w', rows, columns, INT4_GROUP, backend, (from, to) =>
+        arrangeQb4w(floats(from, to), to - from, columns, INT4_GROUP, from),
+      );
   }
 }
 

@@ -14,6 +14,11 @@ export interface ByteSource {
    * @throws FormatError `E_TRUNCATED` when the range does not lie inside the source.
    */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Fills `target` with the bytes from `offset`, wherever its memory is; it must not move meanwhile.
+   * @throws FormatError `E_TRUNCATED` when the range does not lie inside the source.
+   */
+  readInto(offset: number, target: Uint8Array): Promise<void>;
   /** Gives the handle back; reading afterwards fails. Closing twice is fine. */
   close(): Promise<void>;
 }
@@ -43,6 +48,11 @@ export function memoryByteSource(bytes: Uint8Array, name = 'memory'): ByteSource
       if (data === null) throw new FormatError(`read: ${name}: source is closed`);
       checkRange(name, data.byteLength, offset, length);
       return data.slice(offset, offset + length);
+    },
+    async readInto(offset, target) {
+      if (data === null) throw new FormatError(`read: ${name}: source is closed`);
+      checkRange(name, data.byteLength, offset, target.byteLength);
+      target.set(data.subarray(offset, offset + target.byteLength));
     },
     async close() {
       data = null;

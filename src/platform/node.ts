@@ -96,27 +96,38 @@ export async function fileByteSource(path: string): Promise<ByteSource> {
     await handle.close();
     throw fileError('open', path, error);
   }
+  const check = (offset: number, length: number): FileHandle => {
+    if (handle === null) throw new UsageError(`read: ${path}: source is closed`, 'E_FILE');
+    checkRange(path, size, offset, length);
+    return handle;
+  };
+  const fill = async (from: FileHandle, offset: number, bytes: Uint8Array): Promise<void> => {
+    const length = bytes.byteLength;
+    let done = 0;
+    while (done < length) {
+      const want = Math.min(READ_CHUNK, length - done);
+      let got: number;
+      try {
+        got = (await from.read(bytes, done, want, offset + done)).bytesRead;
+      } catch (error) {
+        throw fileError('read', path, error);
+      }
+      // The file was cut while open: say so with the size it has now.
+      if (got === 0) checkRange(path, offset + done, offset, length);
+      done += got;
+    }
+  };
   return {
     name: path,
     size,
     async read(offset, length) {
-      if (handle === null) throw new UsageError(`read: ${path}: source is closed`, 'E_FILE');
-      checkRange(path, size, offset, length);
+      const from = check(offset, length);
       const bytes = new Uint8Array(length);
-      let done = 0;
-      while (done < length) {
-        const want = Math.min(READ_CHUNK, length - done);
-        let got: number;
-        try {
-          got = (await handle.read(bytes, done, want, offset + done)).bytesRead;
-        } catch (error) {
-          throw fileError('read', path, error);
-        }
-        // The file was cut while open: say so with the size it has now.
-        if (got === 0) checkRange(path, offset + done, offset, length);
-        done += got;
-      }
+      await fill(from, offset, bytes);
       return bytes;
+    },
+    async readInto(offset, target) {
+      await fill(check(offset, target.byteLength), offset, target);
     },
     async close() {
       const closing = handle;
@@ -348,6 +359,11 @@ export async function writeFolderAtomic(
   }
 }
 
+/** SHA-256 of bytes as 64 lower-case hex digits, in place: they are not copied. */
+export function sha256Bytes(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
 /**
  * SHA-256 of a file's bytes as 64 lower-case hex digits.
  * @param options.onProgress is told the bytes hashed so far and the file's size.
@@ -360,11 +376,13 @@ export async function sha256File(
 ): Promise<string> {
   const source = await fileByteSource(path);
   const hash = createHash('sha256');
-  const step = 2 ** 22;
+  // One buffer for all of it: a new one a step stays in memory until the next garbage collection.
+  const buffer = new Uint8Array(Math.min(2 ** 20, source.size));
   try {
     for (let done = 0; done < source.size; ) {
       options.signal?.throwIfAborted();
-      const bytes = await source.read(done, Math.min(step, source.size - done));
+      const bytes = buffer.subarray(0, Math.min(buffer.length, source.size - done));
+      await source.readInto(done, bytes);
       hash.update(bytes);
       done += bytes.byteLength;
       options.onProgress?.(done, source.size);

@@ -1,7 +1,18 @@
 export * from './codec.ts';
 export type { GatherKernel, GemmKernel, QuantKernels } from './kernels/table.ts';
 export { gatherQuantizedRows, linearQuantized } from './linear.ts';
-export { packedByteLength, packQ41Blocks, packQb4w, packQc8w } from './pack.ts';
+export {
+  arrangeQ41Blocks,
+  arrangeQb4w,
+  arrangeQc8w,
+  emptyPacked,
+  packedByteLength,
+  packInPieces,
+  packQ41Blocks,
+  packQb4w,
+  packQc8w,
+} from './pack.ts';
+export { type PackedArrays, PackedLinear, type PackedShape } from './packed-linear.ts';
 export { dequantizeRows, quantizeRows } from './rows.ts';
 export {
   type InstalledQuant,
@@ -10,4 +21,12 @@ export {
   type QuantVariant,
   type RelaxedDot,
 } from './runtime.ts';
-export type { QuantizedLinear, QuantizedRows, WeightFormat } from './types.ts';
+export {
+  BLOCK,
+  PACK_LAYOUT,
+  PANEL,
+  type QuantizedLinear,
+  type QuantizedRows,
+  type WeightFormat,
+  ZERO_POINT,
+} from './types.ts';

@@ -2,7 +2,7 @@ import { type Backend, defaultBackend } from '../tensor/backend.ts';
 import { f16ToNumber, numberToF16 } from '../tensor/dtype.ts';
 import { FormatError, ShapeError } from '../tensor/errors.ts';
 import { offsetQb4w, offsetQc8w } from './kernels/gemm.ts';
-import { type PackedArrays, PackedLinear } from './packed-linear.ts';
+import { type PackedArrays, PackedLinear, type PackedShape, packedSizes } from './packed-linear.ts';
 import {
   BLOCK,
   MAX_INNER,
@@ -29,32 +29,83 @@ function checkSize(operation: string, length: number | undefined, n: number, k: 
   }
 }
 
+/** How a matrix lies once packed; one scale an output is one group over all of the padded inputs. */
+function shapeOf(format: WeightFormat, n: number, k: number, groupSize: number): PackedShape {
+  const kp = roundUp(k, BLOCK);
+  return { format, n, k, kp, groupSize: format === 'qc8w' && groupSize >= k ? kp : groupSize };
+}
+
 /** Zeroed arrays for a matrix; columns past N have scale 0. */
 function allocate(format: WeightFormat, n: number, k: number, groupSize: number): PackedArrays {
-  const kp = roundUp(k, BLOCK);
-  const np = roundUp(n, PANEL);
-  const scales = np * Math.ceil(kp / Math.min(groupSize, kp));
+  const shape = shapeOf(format, n, k, groupSize);
+  const sizes = packedSizes(shape);
+  const packed = new Uint8Array(sizes.packed);
   return format === 'qc8w'
     ? {
-        format,
-        n,
-        k,
-        kp,
-        groupSize,
-        packed: new Uint8Array(np * kp).fill(ZERO_POINT),
-        scales: new Float32Array(scales),
+        ...shape,
+        packed: packed.fill(ZERO_POINT),
+        scales: new Float32Array(sizes.scales),
         mins: null,
       }
     : {
-        format,
-        n,
-        k,
-        kp,
-        groupSize,
-        packed: new Uint8Array((np * kp) / 2),
-        scales: new Uint16Array(scales),
-        mins: new Uint16Array(scales),
+        ...shape,
+        packed,
+        scales: new Uint16Array(sizes.scales),
+        mins: new Uint16Array(sizes.scales),
       };
+}
+
+/** The arrays in a backend's memory. */
+function put(arrays: PackedArrays, backend: Backend = defaultBackend()): PackedLinear {
+  const out = new PackedLinear(arrays, backend);
+  out.writeRows(0, arrays);
+  return out;
+}
+
+/**
+ * Memory for a packed matrix [N,K] that somebody else fills.
+ * @throws ShapeError as the packers do
+ */
+export function emptyPacked(
+  format: WeightFormat,
+  n: number,
+  k: number,
+  groupSize: number,
+  backend: Backend,
+): PackedLinear {
+  checkSize('emptyPacked', undefined, n, k);
+  if (format === 'qb4w' || groupSize < k) checkGroup('emptyPacked', groupSize);
+  return new PackedLinear(shapeOf(format, n, k, groupSize), backend);
+}
+
+/** Numbers that are packed at once where a matrix is packed in pieces. */
+const PIECE = 2 ** 18;
+
+/**
+ * A matrix [N,K] packed a few rows at a time, so that only a few are ever held in another form;
+ * the same bits as at once.
+ * @param arrange packs the rows from..to by one of the functions `arrange...`
+ * @throws ShapeError as the packers do, and whatever `arrange` throws
+ */
+export function packInPieces(
+  format: WeightFormat,
+  n: number,
+  k: number,
+  groupSize: number,
+  backend: Backend,
+  arrange: (from: number, to: number) => PackedArrays,
+): QuantizedLinear {
+  const out = emptyPacked(format, n, k, groupSize, backend);
+  const step = Math.max(1, Math.floor(PIECE / (k * PANEL))) * PANEL;
+  try {
+    for (let from = 0; from < n; from += step) {
+      out.writeRows(from, arrange(from, Math.min(n, from + step)));
+    }
+  } catch (error) {
+    out.dispose();
+    throw error;
+  }
+  return out;
 }
 
 /**
@@ -71,11 +122,9 @@ export function packedByteLength(
 ): number {
   checkSize('packedByteLength', undefined, n, k);
   if (groupSize < k) checkGroup('packedByteLength', groupSize);
-  const kp = roundUp(k, BLOCK);
-  const np = roundUp(n, PANEL);
-  const scales = groupSize >= k ? np : np * Math.ceil(kp / groupSize);
+  const { packed, scales } = packedSizes(shapeOf(format, n, k, groupSize));
   // A qc8w scale is an f32; a qb4w scale and its min are two halves.
-  return (format === 'qc8w' ? np * kp : (np * kp) / 2) + 4 * scales;
+  return packed + 4 * scales;
 }
 
 /** Where the scale of [row, group] lies: [N/8][groups][8]. */
@@ -126,22 +175,20 @@ export function packQc8w(
   k: number,
   options: { groupSize?: number; backend?: Backend } = {},
 ): QuantizedLinear {
-  return new PackedLinear(
-    arrangeQc8w(weight, n, k, options.groupSize),
-    options.backend ?? defaultBackend(),
-  );
+  return put(arrangeQc8w(weight, n, k, options.groupSize), options.backend);
 }
 
-/** The arrays of `packQc8w`. */
+/** The arrays of `packQc8w`; `firstRow` is the number of the first row, for messages. */
 export function arrangeQc8w(
   weight: Float32Array,
   n: number,
   k: number,
   groupSize = k,
+  firstRow = 0,
 ): PackedArrays {
   checkSize('packQc8w', weight.length, n, k);
   if (groupSize !== k) checkGroup('packQc8w', groupSize);
-  const arrays = allocate('qc8w', n, k, groupSize >= k ? roundUp(k, BLOCK) : groupSize);
+  const arrays = allocate('qc8w', n, k, groupSize);
   const { kp, packed, scales } = arrays;
   const step = arrays.groupSize;
   for (let row = 0; row < n; row++) {
@@ -151,7 +198,7 @@ export function arrangeQc8w(
       const end = Math.min(k, start + step);
       const absmax = absmaxOf(weight, base + start, base + end);
       if (Number.isNaN(absmax)) {
-        throw new FormatError(`packQc8w: row ${row} holds a weight that is not finite`);
+        throw new FormatError(`packQc8w: row ${firstRow + row} holds a weight that is not finite`);
       }
       const scale = Math.fround(absmax / QC8W_MAX);
       scales[scaleAt(arrays, row, start / step)] = scale;
@@ -183,18 +230,16 @@ export function packQb4w(
   k: number,
   options: { groupSize?: 32 | 64 | 128; backend?: Backend } = {},
 ): QuantizedLinear {
-  return new PackedLinear(
-    arrangeQb4w(weight, n, k, options.groupSize),
-    options.backend ?? defaultBackend(),
-  );
+  return put(arrangeQb4w(weight, n, k, options.groupSize), options.backend);
 }
 
-/** The arrays of `packQb4w`. */
+/** The arrays of `packQb4w`; `firstRow` is the number of the first row, for messages. */
 export function arrangeQb4w(
   weight: Float32Array,
   n: number,
   k: number,
   groupSize = 32,
+  firstRow = 0,
 ): PackedArrays {
   checkSize('packQb4w', weight.length, n, k);
   checkGroup('packQb4w', groupSize);
@@ -220,7 +265,9 @@ export function arrangeQb4w(
       const scaleBits = numberToF16(Math.max(0, most - min) / 15);
       const scale = f16ToNumber(scaleBits);
       if (!Number.isFinite(min) || !Number.isFinite(scale)) {
-        throw new FormatError(`packQb4w: row ${row} holds weights that f16 scales cannot hold`);
+        throw new FormatError(
+          `packQb4w: row ${firstRow + row} holds weights that f16 scales cannot hold`,
+        );
       }
       const at = scaleAt(arrays, row, start / groupSize);
       (arrays.scales as Uint16Array)[at] = scaleBits;
@@ -255,18 +302,16 @@ export function packQ41Blocks(
   k: number,
   options: { type?: 'q4_1' | 'q4_0'; backend?: Backend } = {},
 ): QuantizedLinear {
-  return new PackedLinear(
-    arrangeQ41Blocks(bytes, n, k, options.type),
-    options.backend ?? defaultBackend(),
-  );
+  return put(arrangeQ41Blocks(bytes, n, k, options.type), options.backend);
 }
 
-/** The arrays of `packQ41Blocks`. */
+/** The arrays of `packQ41Blocks`; `firstRow` is the number of the first row, for messages. */
 export function arrangeQ41Blocks(
   bytes: Uint8Array,
   n: number,
   k: number,
   type: 'q4_1' | 'q4_0' = 'q4_1',
+  firstRow = 0,
 ): PackedArrays {
   checkSize('packQ41Blocks', undefined, n, k);
   if (k % BLOCK !== 0) throw new ShapeError(`packQ41Blocks: K ${k} is no multiple of ${BLOCK}`);
@@ -288,7 +333,9 @@ export function arrangeQ41Blocks(
       const minBits =
         type === 'q4_1' ? view.getUint16(from + 2, true) : numberToF16(-8 * f16ToNumber(scaleBits));
       if (!Number.isFinite(f16ToNumber(scaleBits)) || !Number.isFinite(f16ToNumber(minBits))) {
-        throw new FormatError(`packQ41Blocks: row ${row} block ${group} has a scale not finite`);
+        throw new FormatError(
+          `packQ41Blocks: row ${firstRow + row} block ${group} has a scale not finite`,
+        );
       }
       const at = scaleAt(arrays, row, group);
       (arrays.scales as Uint16Array)[at] = scaleBits;

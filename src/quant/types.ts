@@ -16,6 +16,12 @@ export const BLOCK = 32;
 /** Added to a `qc8w` weight in memory: bytes 1..127, which every engine's relaxed dot gets right. */
 export const ZERO_POINT = 64;
 
+/**
+ * Which arrangement of packed matrices this is. Files of packed weights carry it: it rises with every
+ * change of what packers put where, or of the numbers that they make of a weight.
+ */
+export const PACK_LAYOUT = 1;
+
 /** Longest inner length: 127 * 127 * K stays within i32. */
 export const MAX_INNER = 131_072;
 

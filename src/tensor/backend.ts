@@ -305,6 +305,11 @@ export interface Backend {
   write(handle: Handle, dtype: DType, data: TypedArray, offset?: number): void;
   /** A copy of `numel` elements from `offset` (elements, default 0). */
   read(handle: Handle, dtype: DType, numel: number, offset?: number): TypedArray;
+  /**
+   * The elements themselves, to be filled without a copy on the way; dead as soon as anything is
+   * allocated. Left out where memory cannot be seen from here.
+   */
+  view?(handle: Handle, dtype: DType, numel: number): TypedArray;
   /** Makes one unit of a step (see `compile` in compile.ts); without it steps run as they stand. */
   compile?<A extends readonly unknown[], R>(step: (...args: A) => R): CompiledStep<A, R>;
   /** Bytes now allocated, the most there ever were, and how many pieces. */

@@ -55,6 +55,7 @@ export function cpuBackend(): Backend {
     read(handle: TypedArray, _dtype, numel, offset = 0) {
       return handle.slice(offset, offset + numel);
     },
+    view: (handle: TypedArray) => handle,
     memory: () => ({ bytes, peakBytes, allocations }),
   };
 }
