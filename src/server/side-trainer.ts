@@ -2,7 +2,6 @@ import { epochBatches } from '../data/index.ts';
 import {
   type AdamWState,
   adamwInit,
-  adamwStep,
   type ChannelAffine,
   createSideModel,
   decodeSample,
@@ -25,10 +24,10 @@ import {
   random,
   scope,
   type Tree,
-  valueAndGrad,
 } from '../tensor/index.ts';
 import { ActivationCache } from './activation-cache.ts';
 import { type EpochScore, type Objective, objectives, type RowScore } from './objective.ts';
+import { sideStep } from './side-step.ts';
 import {
   exportFit,
   type FitCursor,
@@ -315,21 +314,14 @@ export class SideTrainer {
     return scope(() => {
       const taps = this.taps(batch, this.dropout(model, state.step));
       const targets = this.targets(batch);
-      const { labelSmoothing } = options;
-      const lossOf = (p: Tree) =>
-        this.objective.loss(model.logits(p, taps), targets, labelSmoothing);
-      const { value, grads } = valueAndGrad(lossOf)(params);
-      const next = adamwStep(params, grads, state, {
-        learningRate,
-        weightDecay: options.weightDecay,
-        maxGradNorm: options.maxGradNorm,
-        rate: model.rate,
-        decays: model.decays,
-      });
+      const { labelSmoothing, weightDecay, maxGradNorm } = options;
+      const rates = { labelSmoothing, weightDecay, maxGradNorm, learningRate };
+      const from = { params, state };
+      const next = sideStep(model, this.objective, from, { taps, targets }, rates);
       return {
         params: keep(next.params),
         state: keep(next.state),
-        loss: value.item(),
+        loss: next.loss.item(),
         gradNorm: next.gradNorm.item(),
       };
     });

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { cpuBackend } from '../../src/tensor/backends/cpu/index.ts';
-import { findChromium, openBrowser } from '../support/chromium.ts';
+import { reportsOf } from '../support/browser-page.ts';
+import { findChromium } from '../support/chromium.ts';
 import { TRAPS } from '../support/gpu-traps.ts';
-import { servePages } from '../support/page-server.ts';
 
 /*
  * The kernels of the gpu.js backend on WebGPU and WebGL 2, in a headless Chromium: the properties
@@ -13,47 +13,11 @@ import { servePages } from '../support/page-server.ts';
 /** Runs of each property: a GPU in software compiles a shader for each new length. */
 const RUNS = '5';
 
-/** A page that says nothing for so long has died. */
-const SILENCE_MS = 120_000;
-
 type Report =
-  | { readonly kind: 'opened'; readonly description: string }
   | { readonly kind: 'kernel'; readonly name: string; readonly message?: string }
-  | { readonly kind: 'trap'; readonly name: string; readonly message?: string }
-  | { readonly kind: 'failed'; readonly message: string }
-  | { readonly kind: 'done'; readonly left: number };
+  | { readonly kind: 'trap'; readonly name: string; readonly message?: string };
 
-/** Opens the page and gives what it reports, to its end. */
-async function reportsOf(chromium: string, mode: string): Promise<readonly Report[]> {
-  const reports: Report[] = [];
-  let heard: () => void = () => {};
-  const server = await servePages((report) => {
-    reports.push(report as Report);
-    heard();
-  });
-  const page = 'test/browser/page/kernels.ts';
-  const browser = openBrowser(chromium, server.pageOf(page, { mode, runs: RUNS }));
-  try {
-    while (!['done', 'failed'].includes(reports.at(-1)?.kind ?? '')) {
-      let timer: NodeJS.Timeout | undefined;
-      const silence = new Promise<never>((_, reject) => {
-        const said = JSON.stringify(reports.at(-1));
-        timer = setTimeout(
-          () => reject(new Error(`the page fell silent after ${said}`)),
-          SILENCE_MS,
-        );
-      });
-      const next = new Promise<void>((resolve) => {
-        heard = resolve;
-      });
-      await Promise.race([next, silence, browser.ended]).finally(() => clearTimeout(timer));
-    }
-  } finally {
-    await browser.close();
-    await server.close();
-  }
-  return reports;
-}
+const PAGE = 'test/browser/page/kernels.ts';
 
 const chromium = findChromium();
 if (!chromium && process.env.CI) {
@@ -64,7 +28,7 @@ if (!chromium && process.env.CI) {
 for (const mode of ['webgpu', 'webgl2']) {
   const skip = chromium ? false : 'there is no Chromium here (chromium, or $CHROMIUM)';
   describe(`gpu.js on ${mode} computes what cpu computes`, { skip }, async () => {
-    const reports = chromium ? await reportsOf(chromium, mode) : [];
+    const reports = chromium ? await reportsOf<Report>(chromium, PAGE, { mode, runs: RUNS }) : [];
     test('the page opens that mode, and ends with nothing held', () => {
       const failed = reports.find((report) => report.kind === 'failed');
       assert.equal(failed, undefined, JSON.stringify(failed));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpuBackend } from '../../src/tensor/backends/cpu/index.ts';
 import type { GpuBackend } from '../../src/tensor/backends/gpu/index.ts';
 import { compile, mul, setBackend, type Tensor, tensor } from '../../src/tensor/index.ts';
-import { furthest, trainCompiled } from './train-steps.ts';
+import { furthest, trainSide } from './train-steps.ts';
 
 /* Where gpu.js goes wrong without saying so; each runs in Node on webasm, in a page on a GPU. */
 
@@ -179,8 +179,8 @@ async function trainSteps(gpu: GpuBackend): Promise<void> {
     webgl2: 'generic',
     cpu: 'generic',
   };
-  const expected = await trainCompiled(cpuBackend(), 3);
-  const got = await trainCompiled(gpu, 3);
+  const expected = await trainSide(cpuBackend(), { calls: 3 });
+  const got = await trainSide(gpu, { calls: 3 });
   assert.equal(got.executor, executors[gpu.mode], `${got.executor}: ${got.fallbackReason}`);
   assert.equal(got.fallbackReason === null, got.executor !== 'generic', `${got.fallbackReason}`);
   assert.equal(got.plans, 1);

@@ -13,7 +13,7 @@ import {
   type Tensor,
   tensor,
 } from '../../../../src/tensor/index.ts';
-import { furthest, trainCompiled } from '../../../support/train-steps.ts';
+import { furthest, trainSide } from '../../../support/train-steps.ts';
 
 const gpu = await gpuBackend({ mode: 'webasm' });
 after(() => gpu.destroy());
@@ -23,9 +23,9 @@ const TRAINED = 2e-5;
 
 describe('compile', () => {
   test('several whole train steps are one fused plan, and give what cpu gives', async () => {
-    const expected = await trainCompiled(cpuBackend(), 3);
+    const expected = await trainSide(cpuBackend(), { calls: 3 });
     const before = gpu.memory().bytes;
-    const got = await trainCompiled(gpu, 3);
+    const got = await trainSide(gpu, { calls: 3 });
     assert.equal(got.executor, 'fused-sync');
     assert.equal(got.fallbackReason, null);
     assert.equal(got.plans, 1, 'another learning rate is no other plan');
@@ -37,8 +37,8 @@ describe('compile', () => {
 
   test('a batch of another size gets a plan of its own, and the first one is kept', async () => {
     const rows = (call: number) => (call % 2 === 0 ? 4 : 3);
-    const expected = await trainCompiled(cpuBackend(), 4, rows);
-    const got = await trainCompiled(gpu, 4, rows);
+    const expected = await trainSide(cpuBackend(), { calls: 4, rows });
+    const got = await trainSide(gpu, { calls: 4, rows });
     assert.equal(got.plans, 2);
     assert.ok(furthest(got.params, expected.params) < TRAINED);
   });

@@ -1,0 +1,16 @@
+import { HEAD_KINDS } from '../../src/model/side/parallel.ts';
+import type { GpuMode } from '../../src/tensor/backends/gpu/index.ts';
+import type { TrainSettings } from './train-steps.ts';
+
+/* What a page trains, and the test that opens it computes again. */
+
+/** Both heads of the side network. */
+export const HEADS = HEAD_KINDS;
+
+/** Twelve steps, three a call: enough to learn something by. */
+export const TRAINING = { calls: 4 } satisfies TrainSettings;
+
+/** WebGPU answers later, so nobody can look at every loss there. */
+export function waysOf(mode: GpuMode): readonly ('compiled' | 'stepwise')[] {
+  return mode === 'webgpu' ? ['compiled'] : ['compiled', 'stepwise'];
+}
