@@ -15,15 +15,19 @@ import {
   type Tree,
 } from '../../src/tensor/index.ts';
 
-const SHAPE = { layers: 3, width: 24, kinds: 2, classes: 5 };
+const SHAPE = { width: 24, kinds: 2, classes: 5 };
 
-/** Steps of the side network's training in one call of the compiled function. */
-const STEPS_A_CALL = 3;
+/** Batches that come again and again, so that a training can learn them by heart. */
+const BATCHES = 3;
 
 /** How long and how the side network is trained. */
 export interface TrainSettings {
-  /** Three steps each. */
+  /** Calls of the compiled function. */
   readonly calls: number;
+  /** Steps of the training in each: 3 unless said otherwise. */
+  readonly stepsACall?: number;
+  /** Tapped layers: 3 unless said otherwise. */
+  readonly layers?: number;
   /** Rows of each call's batches: 8 unless said otherwise. */
   readonly rows?: (call: number) => number;
   /** `gated` unless said otherwise. */
@@ -45,12 +49,12 @@ export interface Trained {
   readonly bytes: readonly number[];
 }
 
-/** The same three batches for ever: taps that a training can learn by heart. */
-function batchOf(rows: number, step: number, backend: Backend): SideBatch {
-  const rng = random(100 + (step % STEPS_A_CALL));
+/** Of a step: random taps, and random labels. */
+function batchOf(layers: number, rows: number, step: number, backend: Backend): SideBatch {
+  const rng = random(100 + (step % BATCHES));
   const labels = Array.from({ length: rows }, () => Math.floor(rng.uniform(0, SHAPE.classes)));
   return {
-    taps: Array.from({ length: SHAPE.layers }, () =>
+    taps: Array.from({ length: layers }, () =>
       randomNormal([rows * SHAPE.kinds, SHAPE.width], 1, rng, backend),
     ),
     targets: objectives.classification.targets(labels, backend),
@@ -62,12 +66,12 @@ function batchOf(rows: number, step: number, backend: Backend): SideBatch {
  * backward, clipping, AdamW with decay), the learning rate another in every one.
  */
 export async function trainSide(backend: Backend, settings: TrainSettings): Promise<Trained> {
-  const { calls, rows = () => 8, head, way = 'compiled' } = settings;
-  const side = parallelSide(SHAPE, { rank: 4, head, gateRate: 5 });
+  const { calls, stepsACall = 3, layers = 3, rows = () => 8, head, way = 'compiled' } = settings;
+  const side = parallelSide({ ...SHAPE, layers }, { rank: 4, head, gateRate: 5 });
   // Rates that are equal in one call and not in another would take a plan more: no two of a call
   // are, those of the gates among them.
-  const warmupSteps = STEPS_A_CALL;
-  const rateAt = warmupCosine({ peak: 0.01, warmupSteps, totalSteps: STEPS_A_CALL * calls });
+  const warmupSteps = stepsACall;
+  const rateAt = warmupCosine({ peak: 0.01, warmupSteps, totalSteps: stepsACall * calls });
   const options = { labelSmoothing: 0.1, weightDecay: 0.1, maxGradNorm: 1 };
   type Params = ReturnType<typeof side.init>;
   const trainSteps = (params: Params, m: Params, v: Params, done: number, batches: SideBatch[]) => {
@@ -96,9 +100,9 @@ export async function trainSide(backend: Backend, settings: TrainSettings): Prom
     disposeTree(next.shown);
   };
   for (let call = 0; call < calls; call++) {
-    const done = call * STEPS_A_CALL;
-    const batches = Array.from({ length: STEPS_A_CALL }, (_, i) =>
-      batchOf(rows(call), done + i, backend),
+    const done = call * stepsACall;
+    const batches = Array.from({ length: stepsACall }, (_, i) =>
+      batchOf(layers, rows(call), done + i, backend),
     );
     if (way === 'compiled') await advance(done, batches);
     else for (const [i, batch] of batches.entries()) await advance(done + i, [batch]);
