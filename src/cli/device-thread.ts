@@ -12,6 +12,7 @@ import type { ChannelAffine, SamplingOptions, WeightPrecision } from '../model/i
 import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
+import type { PackedState, PackMode } from './packed-models.ts';
 
 /** Which model the thread loads, and onto what. */
 export interface LoadModelOptions {
@@ -21,6 +22,8 @@ export interface LoadModelOptions {
   readonly backend: 'wasm' | 'cpu';
   /** Replace every weight by a random one: the control that shows what pretraining is worth. */
   readonly randomSeed?: number;
+  /** What is done with packed weights in the cache; `never` unless told. */
+  readonly pack?: PackMode;
 }
 
 /** What the device holds and runs, as shown to people and told to the server. */
@@ -36,6 +39,8 @@ export interface DeviceInfo {
   readonly kernels: string;
   readonly weights: WeightPrecision;
   readonly weightBytes: number;
+  /** Where the weights came from. */
+  readonly packed: PackedState;
 }
 
 /** Bytes the device's backend holds. */

@@ -48,6 +48,7 @@ serveRpc(parentPort(), {
       kernels: backbone.kernels,
       weights: backbone.precision,
       weightBytes: backbone.weightBytes,
+      packed: rest.packed,
     };
   },
 

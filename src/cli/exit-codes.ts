@@ -47,6 +47,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_MODEL: EXIT.model,
   E_MODEL_ARCHITECTURE: EXIT.model,
   E_ADAPTER: EXIT.model,
+  E_PACKED: EXIT.model,
   E_MODEL_HASH: EXIT.model,
   E_MODEL_MISMATCH: EXIT.model,
   E_PROTOCOL: EXIT.connection,

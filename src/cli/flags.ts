@@ -96,6 +96,8 @@ export interface ModelFlags {
   readonly model: string;
   readonly weights: 'f32' | 'int8' | 'int4';
   readonly deviceBackend: 'wasm' | 'cpu';
+  /** False for --no-pack. */
+  readonly pack?: boolean;
 }
 
 /** --model, --weights, --device-backend. */
@@ -118,7 +120,16 @@ export function addModelFlags(command: Command): Command {
       )
         .choices(['wasm', 'cpu'])
         .default('wasm'),
-    );
+    )
+    .addOption(packOption());
+}
+
+/** --no-pack. */
+export function packOption(): Option {
+  return new Option(
+    '--no-pack',
+    'neither read nor write packed weights in the cache (mobillm pack --help)',
+  );
 }
 
 /** The model that is used where none is named. */

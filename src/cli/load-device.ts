@@ -4,7 +4,8 @@ import { UsageError } from '../tensor/errors.ts';
 import { DeviceThread } from './device-thread.ts';
 import type { ModelFlags } from './flags.ts';
 import { findModel } from './models.ts';
-import { ProgressLine } from './progress.ts';
+import type { PackedState, PackMode } from './packed-models.ts';
+import { formatBytes, ProgressLine } from './progress.ts';
 import { hubAccess } from './pull-hub-access.ts';
 import { findPulled, parseRepo } from './pull-hub-cache.ts';
 import { pullWithProgress } from './pull-progress.ts';
@@ -32,10 +33,21 @@ export async function resolveModel(
   );
 }
 
+/** What people are told of packed weights: faults always, the rest unless `quiet`. */
+function packedLines({ state, path, bytes, notes }: PackedState, quiet: boolean): string[] {
+  const size = formatBytes(bytes ?? 0);
+  const words = {
+    unused: [],
+    read: [`weights: packed, ${size} out of ${path}`],
+    written: [`weights: packed into ${path}, ${size}, for the next start`],
+  };
+  return [...notes.map((note) => `note: ${note}`), ...(quiet ? [] : words[state])];
+}
+
 /** Loads `--model` into a compute thread, showing how far it is. */
 export async function loadDevice(
   flags: ModelFlags,
-  options: { quiet: boolean; signal?: AbortSignal; randomSeed?: number },
+  options: { quiet: boolean; signal?: AbortSignal; randomSeed?: number; pack?: PackMode },
 ): Promise<DeviceThread> {
   const path = await resolveModel(flags.model, options);
   const line = new ProgressLine({ silent: options.quiet });
@@ -45,9 +57,13 @@ export async function loadDevice(
       weights: flags.weights,
       backend: flags.deviceBackend,
       randomSeed: options.randomSeed,
+      pack: options.pack ?? (flags.pack === false ? 'never' : 'auto'),
     },
     (share) => line.update(() => `loading ${basename(path)}: ${Math.round(share * 100)}%`),
     options.signal,
   ).finally(() => line.done());
+  for (const text of packedLines(device.info.packed, options.quiet)) {
+    process.stderr.write(`${text}\n`);
+  }
   return device;
 }

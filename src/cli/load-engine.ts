@@ -5,6 +5,7 @@ import { sha256File } from '../platform/node.ts';
 import { cpuBackend, setBackend, wasmBackend } from '../tensor/index.ts';
 import type { LoadModelOptions } from './device-thread.ts';
 import { openModelPath } from './model-files.ts';
+import { loadPacked, type PackedState } from './packed-models.ts';
 
 /** What came of loading a model: the engine, and what its files say beside the weights. */
 export interface LoadedEngine {
@@ -12,6 +13,7 @@ export interface LoadedEngine {
   readonly config: BackboneConfig;
   readonly dialogue: ModelDialogue;
   readonly fingerprint: string;
+  readonly packed: PackedState;
 }
 
 /** A model file or folder as a device engine in this thread, on a backend of its own. */
@@ -28,12 +30,16 @@ export async function loadEngine(
       randomSeed === undefined
         ? model.weights(await fingerprintOf(weightsPaths))
         : randomWeightSource(randomSeed);
-    const backbone = await model.load(weights, options.weights, backend, (done, total) =>
-      onProgress?.(done / total),
-    );
+    const { backbone, packed } = await loadPacked(model, weights, {
+      precision: options.weights,
+      backend,
+      // Random weights are made for one job.
+      mode: randomSeed === undefined ? (options.pack ?? 'never') : 'never',
+      onProgress: (done, total) => onProgress?.(done / total),
+    });
     const engine = new DeviceEngine(backbone, model.tokenizer);
     const { config, dialogue } = model;
-    return { engine, config, dialogue, fingerprint: weights.fingerprint };
+    return { engine, config, dialogue, fingerprint: weights.fingerprint, packed };
   } finally {
     await close();
   }

@@ -5,6 +5,7 @@ import { registerDemo } from './commands/demo.ts';
 import { registerEval } from './commands/eval.ts';
 import { registerGenerate } from './commands/generate.ts';
 import { registerInspect } from './commands/inspect.ts';
+import { registerPack } from './commands/pack.ts';
 import { registerPredict } from './commands/predict.ts';
 import { registerPreprocess } from './commands/preprocess.ts';
 import { registerPull } from './commands/pull.ts';
@@ -43,6 +44,7 @@ for (const register of [
   registerPredict,
   registerGenerate,
   registerInspect,
+  registerPack,
   registerPreprocess,
   registerPull,
   registerDemo,

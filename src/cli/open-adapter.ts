@@ -3,6 +3,7 @@ import { FormatError } from '../tensor/errors.ts';
 import { planOfAdapter } from './adapter-config.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
 import type { DeviceThread } from './device-thread.ts';
+import { packOption } from './flags.ts';
 import { loadDevice } from './load-device.ts';
 
 /** What the commands that run an adapter share. */
@@ -11,6 +12,8 @@ export interface AdapterFlags {
   /** Default: the model the adapter was trained on. */
   readonly model?: string;
   readonly deviceBackend: 'wasm' | 'cpu';
+  /** False for --no-pack. */
+  readonly pack?: boolean;
 }
 
 /** --adapter-path, --model, --device-backend. */
@@ -22,7 +25,8 @@ export function addAdapterFlags(command: Command): Command {
       new Option('--device-backend <name>', 'what computes')
         .choices(['wasm', 'cpu'])
         .default('wasm'),
-    );
+    )
+    .addOption(packOption());
 }
 
 /**
@@ -42,6 +46,7 @@ export async function openAdapter(
       model: flags.model ?? base.name,
       weights: config.weights,
       deviceBackend: flags.deviceBackend,
+      pack: flags.pack,
     },
     { ...options, randomSeed: base.random_seed },
   );

@@ -75,6 +75,16 @@ export {
   warmupCosine,
 } from './optim.ts';
 export { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
+export {
+  type ByteSink,
+  type Digest,
+  type PackedContent,
+  PackedFile,
+  PackedWriter,
+  packedFileName,
+  packedWeights,
+  packingWeights,
+} from './packed-file.ts';
 export { Qwen2, type Qwen2LayerParams } from './qwen2.ts';
 export { Qwen3, type Qwen3LayerParams } from './qwen3.ts';
 export {

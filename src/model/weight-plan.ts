@@ -100,10 +100,11 @@ export async function loadPlan<Plan extends WeightPlan>(
   try {
     for (const [name, spec] of all) {
       const { kind, shape } = spec;
-      if (kind === 'matrix') {
+      if (source.packed) {
+        held.set(name, await source.packed(name, shape, backend));
+      } else if (kind === 'matrix') {
         const stored = await source.matrix(name, ...spec.shape);
         held.set(name, packMatrix(stored, precision, backend));
-        onProgress?.(++done, total);
       } else {
         const [rows, columns] = shape;
         const values =
@@ -112,6 +113,8 @@ export async function loadPlan<Plan extends WeightPlan>(
             : (await source.matrix(name, rows, columns)).toFloat32();
         held.set(name, keep(tensor(values, shape, { backend })));
       }
+      await source.loaded?.(name, held.get(name) as LinearWeight);
+      if (kind === 'matrix') onProgress?.(++done, total);
     }
   } catch (error) {
     for (const weight of held.values()) weight.dispose();

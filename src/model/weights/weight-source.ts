@@ -1,3 +1,5 @@
+import type { Backend } from '../../tensor/index.ts';
+import type { LinearWeight } from '../nn/linear.ts';
 import type { GgmlType } from './dequantize.ts';
 
 /** A matrix as a file holds it: rows of blocks, and the way to plain numbers. */
@@ -31,4 +33,8 @@ export interface WeightSource {
   matrix(name: string, rows: number, columns: number): Promise<StoredMatrix>;
   /** @throws FormatError when missing or of another length */
   vector(name: string, length: number): Promise<Float32Array>;
+  /** Where weights lie packed already: one in a backend's memory, as a plan would have made it. */
+  packed?(name: string, shape: readonly number[], backend: Backend): Promise<LinearWeight>;
+  /** Is told every weight of a plan once it lies in a backend's memory. */
+  loaded?(name: string, weight: LinearWeight): Promise<void>;
 }
