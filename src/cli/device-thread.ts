@@ -8,10 +8,16 @@ import type {
   TokenSurvey,
   Wording,
 } from '../device/index.ts';
-import type { ChannelAffine, SamplingOptions, WeightPrecision } from '../model/index.ts';
+import type {
+  ChannelAffine,
+  ModelFamily,
+  SamplingOptions,
+  WeightPrecision,
+} from '../model/index.ts';
 import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
+import type { BenchCheck, BenchRun, BenchTest } from './bench-engine.ts';
 import type { PackedState, PackMode } from './packed-models.ts';
 
 /** Which model the thread loads, and onto what. */
@@ -30,6 +36,9 @@ export interface LoadModelOptions {
 export interface DeviceInfo {
   readonly fingerprint: string;
   readonly architecture: string;
+  readonly family: ModelFamily;
+  /** Numbers in all weights. */
+  readonly parameters: number;
   readonly hiddenSize: number;
   readonly layers: number;
   readonly contextLength: number;
@@ -140,6 +149,24 @@ export class DeviceThread implements EncodingEngine {
   /** Streams a continuation; resolves with the number of tokens made. */
   generate(request: GenerateRequest, onText: (text: string) => void): Promise<GeneratedText> {
     return this.rpc.call('generate', request, { onEvent: onText });
+  }
+
+  /**
+   * Holds two ways to the same numbers against each other.
+   * @throws BackendError where they are not finite, or differ
+   */
+  benchCheck(): Promise<BenchCheck> {
+    return this.rpc.call('benchCheck');
+  }
+
+  /** Makes ready what `benchRun` repeats. */
+  benchPrepare(test: BenchTest): Promise<void> {
+    return this.rpc.call('benchPrepare', test);
+  }
+
+  /** One repetition of the test that was prepared last. */
+  benchRun(): Promise<BenchRun> {
+    return this.rpc.call('benchRun');
   }
 
   memory(): Promise<DeviceMemory> {

@@ -13,6 +13,7 @@ import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
 import { instantiateAdapter, type SavedAdapter } from './adapter-folder.ts';
+import { type BenchRun, type BenchTest, checkEngine, prepareBench } from './bench-engine.ts';
 import type {
   DeviceInfo,
   DeviceMemory,
@@ -25,6 +26,7 @@ import { loadEngine } from './load-engine.ts';
 let engine: DeviceEngine | undefined;
 let dialogue: ModelDialogue = { stopTokenIds: [] };
 const adapters = new Map<string, LoadedAdapter>();
+let repetition: (() => BenchRun) | undefined;
 
 function loaded(): DeviceEngine {
   if (!engine) throw new Error('device: load comes before everything else');
@@ -33,13 +35,21 @@ function loaded(): DeviceEngine {
 
 serveRpc(parentPort(), {
   async load(options: LoadModelOptions, { emit }): Promise<DeviceInfo> {
-    const { engine: made, config, fingerprint, ...rest } = await loadEngine(options, emit);
+    const {
+      engine: made,
+      config,
+      parameters,
+      fingerprint,
+      ...rest
+    } = await loadEngine(options, emit);
     engine = made;
     dialogue = rest.dialogue;
     const { backbone } = made;
     return {
       fingerprint,
       architecture: config.modelType,
+      family: backbone.family,
+      parameters,
       hiddenSize: config.hiddenSize,
       layers: config.numHiddenLayers,
       randomSeed: options.randomSeed,
@@ -83,6 +93,17 @@ serveRpc(parentPort(), {
 
   generate(request: GenerateRequest, { emit }) {
     return generateText(loaded(), dialogue, request, emit);
+  },
+
+  benchCheck: () => checkEngine(loaded()),
+
+  benchPrepare(test: BenchTest): void {
+    repetition = prepareBench(loaded(), test);
+  },
+
+  benchRun(): BenchRun {
+    if (!repetition) throw new Error('device: benchPrepare comes before benchRun');
+    return repetition();
   },
 
   memory(): DeviceMemory {

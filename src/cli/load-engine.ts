@@ -11,6 +11,7 @@ import { loadPacked, type PackedState } from './packed-models.ts';
 export interface LoadedEngine {
   readonly engine: DeviceEngine;
   readonly config: BackboneConfig;
+  readonly parameters: number;
   readonly dialogue: ModelDialogue;
   readonly fingerprint: string;
   readonly packed: PackedState;
@@ -38,8 +39,8 @@ export async function loadEngine(
       onProgress: (done, total) => onProgress?.(done / total),
     });
     const engine = new DeviceEngine(backbone, model.tokenizer);
-    const { config, dialogue } = model;
-    return { engine, config, dialogue, fingerprint: weights.fingerprint, packed };
+    const { config, parameters, dialogue } = model;
+    return { engine, config, parameters, dialogue, fingerprint: weights.fingerprint, packed };
   } finally {
     await close();
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { MobillmError } from '../tensor/errors.ts';
+import { registerBench } from './commands/bench.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerEval } from './commands/eval.ts';
 import { registerGenerate } from './commands/generate.ts';
@@ -43,6 +44,7 @@ for (const register of [
   registerEval,
   registerPredict,
   registerGenerate,
+  registerBench,
   registerInspect,
   registerPack,
   registerPreprocess,

@@ -1,5 +1,5 @@
 import { type Random, scope, slice, UsageError } from '../tensor/index.ts';
-import type { Backbone } from './backbone.ts';
+import type { Backbone, KvCache, LayerTap } from './backbone.ts';
 
 /** How the next token is drawn. */
 export interface SamplingOptions {
@@ -49,6 +49,20 @@ export function sampleToken(
   return order[kept - 1];
 }
 
+/** Runs tokens behind those in `cache`, which takes them in: logits `[V]` of the last one. */
+export function nextLogits(
+  backbone: Backbone,
+  ids: Int32Array,
+  cache: KvCache,
+  tap?: LayerTap,
+): Float32Array {
+  return scope(() => {
+    const lengths = [ids.length];
+    const hidden = backbone.forward({ ids, lengths, past: cache, extendPast: true }, tap);
+    return backbone.logits(slice(hidden, 0, ids.length - 1, ids.length)).toFloat32();
+  });
+}
+
 /**
  * Continues a prompt token by token over a KV cache; yields each new token id as it is drawn.
  * Stops after `maxTokens`, at a stop token (not yielded) or at the end of the context.
@@ -65,15 +79,7 @@ export function* generate(
   try {
     let ids = Int32Array.from(prompt);
     for (let made = 0; made < options.maxTokens; made++) {
-      const logits = scope(() => {
-        const hidden = backbone.forward({
-          ids,
-          lengths: [ids.length],
-          past: cache,
-          extendPast: true,
-        });
-        return backbone.logits(slice(hidden, 0, ids.length - 1, ids.length)).toFloat32();
-      });
+      const logits = nextLogits(backbone, ids, cache);
       const next = sampleToken(logits, options, options.random);
       if (options.stopTokens?.includes(next)) return;
       yield next;

@@ -2,7 +2,13 @@ export * from './backbone.ts';
 export { layerMix, linearProbe, type MixParams } from './baselines/mix.ts';
 export { Bert, type BertConfig, type BertLayerParams, type BertParams } from './bert.ts';
 export { type ChatMessage, type ChatTemplate, chatTemplate } from './chat-template.ts';
-export { type GenerateOptions, generate, type SamplingOptions, sampleToken } from './generate.ts';
+export {
+  type GenerateOptions,
+  generate,
+  nextLogits,
+  type SamplingOptions,
+  sampleToken,
+} from './generate.ts';
 export { Gpt2, type Gpt2Config, type Gpt2LayerParams, type Gpt2Params } from './gpt2.ts';
 export {
   type Heads,

@@ -1,4 +1,4 @@
-import { type Backend, FormatError } from '../tensor/index.ts';
+import { type Backend, FormatError, numelOf } from '../tensor/index.ts';
 import type { Backbone, BackboneConfig, ModelFamily, WeightPrecision } from './backbone.ts';
 import { bertConfigFromJson, bertTensorNames, bertWeights, loadBert } from './load-bert.ts';
 import {
@@ -143,6 +143,8 @@ export function architectures(): {
 export interface StoredModel {
   readonly family: ModelFamily;
   readonly config: BackboneConfig;
+  /** Numbers in all of its weights; what two places share counts once. */
+  readonly parameters: number;
   /** The weights of its files. */
   weights(fingerprint: string): WeightSource;
   /**
@@ -221,11 +223,18 @@ function storedModel(
   return {
     family,
     config,
+    parameters: parametersOf(plan(config as never)),
     weights,
     cacheBytesPerToken: family === 'decoder' ? cacheBytes(config as DecoderConfig) : 0,
     weightBytes: (precision) => plannedBytes(plan(config as never), weights(''), precision),
     load: (...args) => load(config as never, ...args),
   };
+}
+
+function parametersOf(plan: WeightPlan): number {
+  let numbers = 0;
+  for (const [, { shape }] of plannedWeights(plan)) numbers += numelOf(shape);
+  return numbers;
 }
 
 /** A key and a value in f32 for each layer and key-value head. */

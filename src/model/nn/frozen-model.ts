@@ -11,6 +11,9 @@ import type {
 } from '../backbone.ts';
 import type { LinearWeight } from './linear.ts';
 
+/** The kernel that multiplies by weights of a format. */
+const GEMMS = { qc8w: 'gemmQd8F32Qc8w', qb4w: 'gemmQd8F32Qb4w' } as const;
+
 /**
  * What every architecture shares: weights that are counted and given back, and the walk through the
  * layers. An architecture says how tokens become rows, and what a layer makes of rows.
@@ -41,9 +44,14 @@ export abstract class FrozenModel<C extends BackboneConfig, P extends object, La
   }
 
   get kernels(): string {
-    return this.precision === 'f32'
+    const formats = new Set(
+      weightsOf(this.params).flatMap((w) => (w instanceof Tensor ? [] : [w.format])),
+    );
+    // What a file holds in more bits than asked for may stay in them, so that both kernels run.
+    const names = [...formats].sort().map((format) => kernelVariant(this.backend, GEMMS[format]));
+    return names.length === 0
       ? `matmul f32 (${this.backend.description})`
-      : `${kernelVariant(this.backend)} [${this.precision}]`;
+      : `${names.join(' and ')} [${this.precision}]`;
   }
 
   forward(batch: PackedBatch, tap?: LayerTap): Tensor {
