@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
+import { HEAD_KINDS } from '../../../../src/model/index.ts';
 import {
   add,
   compile,
@@ -22,18 +23,20 @@ after(() => gpu.destroy());
 const TRAINED = 2e-5;
 
 describe('compile', () => {
-  test('several whole train steps are one fused plan, and give what cpu gives', async () => {
-    const expected = await trainSide(cpuBackend(), { calls: 3 });
-    const before = gpu.memory().bytes;
-    const got = await trainSide(gpu, { calls: 3 });
-    assert.equal(got.executor, 'fused-sync');
-    assert.equal(got.fallbackReason, null);
-    assert.equal(got.plans, 1, 'another learning rate is no other plan');
-    assert.ok(furthest(got.steps, expected.steps) < TRAINED, `${got.steps} ${expected.steps}`);
-    assert.ok(furthest(got.params, expected.params) < TRAINED);
-    assert.equal(new Set(got.bytes).size, 1, `memory grew: ${got.bytes}`);
-    assert.equal(gpu.memory().bytes, before);
-  });
+  for (const head of HEAD_KINDS) {
+    test(`several whole train steps are one fused plan, and give what cpu gives: head ${head}`, async () => {
+      const expected = await trainSide(cpuBackend(), { calls: 3, head });
+      const before = gpu.memory().bytes;
+      const got = await trainSide(gpu, { calls: 3, head });
+      assert.equal(got.executor, 'fused-sync');
+      assert.equal(got.fallbackReason, null);
+      assert.equal(got.plans, 1, 'another learning rate is no other plan');
+      assert.ok(furthest(got.steps, expected.steps) < TRAINED, `${got.steps} ${expected.steps}`);
+      assert.ok(furthest(got.params, expected.params) < TRAINED);
+      assert.equal(new Set(got.bytes).size, 1, `memory grew: ${got.bytes}`);
+      assert.equal(gpu.memory().bytes, before);
+    });
+  }
 
   test('a batch of another size gets a plan of its own, and the first one is kept', async () => {
     const rows = (call: number) => (call % 2 === 0 ? 4 : 3);
