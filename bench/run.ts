@@ -1,6 +1,6 @@
-// npm run bench -- [--filter REGEX] [--quick] [--json]: runs the cases of every bench/*.bench.ts.
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+// npm run bench -- [--filter REGEX] [--quick] [--json] [--html FILE]: runs the cases of every bench/*.bench.ts.
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
@@ -10,11 +10,13 @@ import {
   formatResult,
   measure,
 } from './harness.ts';
+import { renderHtml } from './html.ts';
 
-const USAGE = `npm run bench -- [--filter REGEX] [--quick] [--json] [--list]
+const USAGE = `npm run bench -- [--filter REGEX] [--quick] [--json] [--html FILE] [--list]
   --filter REGEX  only cases whose name matches, for example '^matmul/nt|quant/qc8w.*down'
   --quick         verify, time almost nothing, leave the largest shapes out
   --json          one JSON object: machine, results
+  --html FILE     one page with a bar a case, beside what is printed
   --list          names only
 Names are FAMILY/[KIND/]VARIANT/SHAPE: matmul, attention, attention-grad, rms-norm, softmax, gelu,
 cross-entropy, adamw, codec, quant. Every case is compared with its reference before it is timed.
@@ -30,10 +32,15 @@ function parse() {
         filter: { type: 'string', default: '' },
         quick: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
+        html: { type: 'string' },
         list: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
+    // Before the work, not behind it.
+    if (values.html !== undefined && !statSync(dirname(values.html)).isDirectory()) {
+      throw new Error(`--html: ${dirname(values.html)} is no folder`);
+    }
     return { ...values, filter: new RegExp(values.filter) };
   } catch (error) {
     console.error(`bench: ${(error as Error).message}\n${USAGE}`);
@@ -72,6 +79,10 @@ for (const file of readdirSync(import.meta.dirname).sort()) {
       console.error(`${one.name}: ${(error as Error).message}`);
     }
   }
+}
+if (options.html !== undefined && !options.list) {
+  const { quick } = options;
+  writeFileSync(options.html, renderHtml({ machine, quick, results, failures }));
 }
 if (options.json) console.log(JSON.stringify({ machine, quick: options.quick, results, failures }));
 else if (!options.list) {
