@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { BrokenJobs } from '../support/broken-jobs.ts';
 import { workspace } from '../support/cli.ts';
@@ -16,12 +15,6 @@ after(() => space.remove());
 const jobs = new BrokenJobs(space);
 /** Of a job that ran through. */
 let expected: Map<string, string>;
-
-async function assertFinished(name: string): Promise<void> {
-  assert.deepEqual(jobs.files(name), expected);
-  assert.ok(!existsSync(space.path(`${name}.partial`)), 'nothing is kept of a finished job');
-  await jobs.untilForgotten();
-}
 
 before(async () => {
   await jobs.serve();
@@ -44,7 +37,7 @@ test('Ctrl-C on the device, then on the server, saves', async () => {
   await jobs.serve();
   await jobs.run('stopped', '--resume');
   assert.ok(jobs.resumedFrom > before + 10, `from step ${jobs.resumedFrom}, ${before} before`);
-  await assertFinished('stopped');
+  await jobs.assertFinished('stopped', expected);
 });
 
 test('the device is killed while the server has its adapter ready', async () => {
@@ -55,5 +48,5 @@ test('the device is killed while the server has its adapter ready', async () => 
   device.child.kill('SIGKILL');
   jobs.assertKept('late', await device.done, null);
   await jobs.run('late', '--resume');
-  await assertFinished('late');
+  await jobs.assertFinished('late', expected);
 });

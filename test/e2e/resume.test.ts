@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { BrokenJobs } from '../support/broken-jobs.ts';
 import { runCli, workspace } from '../support/cli.ts';
@@ -17,12 +16,6 @@ const jobs = new BrokenJobs(space);
 /** Of a job that ran through. */
 let expected: Map<string, string>;
 
-async function assertFinished(name: string): Promise<void> {
-  assert.deepEqual(jobs.files(name), expected);
-  assert.ok(!existsSync(space.path(`${name}.partial`)), 'nothing is kept of a finished job');
-  await jobs.untilForgotten();
-}
-
 before(async () => {
   await jobs.serve();
 });
@@ -37,7 +30,7 @@ test('two jobs at once on a server that keeps them: each as if alone', async () 
   expected = jobs.files('through');
   assert.deepEqual([...expected.keys()], ['adapter_config.json', 'adapter_model.safetensors']);
   assert.notDeepEqual(jobs.files('other'), expected);
-  await assertFinished('through');
+  await jobs.assertFinished('through', expected);
 });
 
 test('server and device are killed, in epoch 1 and later', async () => {
@@ -59,5 +52,5 @@ test('server and device are killed, in epoch 1 and later', async () => {
   await jobs.serve();
   await jobs.run('killed', '--resume');
   assert.ok(jobs.resumedFrom >= LATER_EPOCH, `from step ${jobs.resumedFrom}`);
-  await assertFinished('killed');
+  await jobs.assertFinished('killed', expected);
 });

@@ -97,6 +97,13 @@ export class BrokenJobs {
     return this.space.path(`${name}.partial`, 'job.json');
   }
 
+  /** Fails unless a job's adapter is `whole`'s, and nothing is kept of the job on either side. */
+  async assertFinished(name: string, whole: ReadonlyMap<string, string>): Promise<void> {
+    assert.deepEqual(this.files(name), whole);
+    assert.ok(!existsSync(this.partial(name)), 'nothing is kept of a finished job');
+    await this.untilForgotten();
+  }
+
   /** Resolves once the server keeps no job any more; a device leaves without waiting for that. */
   async untilForgotten(): Promise<void> {
     const end = performance.now() + FORGET_MS;
