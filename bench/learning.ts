@@ -209,7 +209,7 @@ const worded = demo && family !== 'encoder' ? demoTemplates[demo] : defaultTempl
 const chosen = { ...flags, template: flags.template ?? worded };
 const { engine } = await loadEngine({
   path,
-  weights: flags.weights,
+  precision: flags.precision,
   backend: flags.deviceBackend,
   randomSeed: flags.randomBackbone ? 0 : undefined,
 });

@@ -70,7 +70,7 @@ export function adapterConfig(
       hidden_size: info.hiddenSize,
       num_hidden_layers: info.layers,
     },
-    weights: info.weights,
+    precision: info.precision,
     labels: [...plan.labels],
     ...(target && { target }),
     side: trained.name,

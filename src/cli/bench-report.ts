@@ -17,7 +17,7 @@ export interface BenchResult {
 /** What the report says of the model. */
 export type BenchedModel = Pick<
   DeviceInfo,
-  'architecture' | 'parameters' | 'weights' | 'weightBytes' | 'backend' | 'kernels'
+  'architecture' | 'parameters' | 'precision' | 'weightBytes' | 'backend' | 'kernels'
 >;
 
 /** What was measured, and on what. */
@@ -88,7 +88,7 @@ function recordOf(subject: BenchSubject, result: BenchResult) {
     model_type: modelType(info),
     model_size: info.weightBytes,
     model_n_params: info.parameters,
-    weights: info.weights,
+    precision: info.precision,
     n_threads: subject.threads,
     test: testName(test),
     n_prompt: test.kind === 'tg' ? 0 : test.tokens,
@@ -121,10 +121,10 @@ function renderCsv(records: readonly ReturnType<typeof recordOf>[]): string {
 }
 
 /** `llama 135M int8`. */
-function modelType({ architecture, parameters, weights }: BenchedModel): string {
+function modelType({ architecture, parameters, precision }: BenchedModel): string {
   const [unit, name] = parameters >= 1e9 ? [1e9, 'B'] : parameters >= 1e6 ? [1e6, 'M'] : [1e3, 'K'];
   const digits = unit === 1e9 ? 1 : 0;
-  return `${architecture} ${(parameters / unit).toFixed(digits)}${name} ${weights}`;
+  return `${architecture} ${(parameters / unit).toFixed(digits)}${name} ${precision}`;
 }
 
 /** A column of the table: its head, its side, and its text for a result. */

@@ -24,7 +24,7 @@ import type { PackedState, PackMode } from './packed-models.ts';
 export interface LoadModelOptions {
   /** Path of the model file. */
   readonly path: string;
-  readonly weights: WeightPrecision;
+  readonly precision: WeightPrecision;
   readonly backend: 'wasm' | 'cpu';
   /** Replace every weight by a random one: the control that shows what pretraining is worth. */
   readonly randomSeed?: number;
@@ -46,7 +46,7 @@ export interface DeviceInfo {
   readonly randomSeed?: number;
   readonly backend: string;
   readonly kernels: string;
-  readonly weights: WeightPrecision;
+  readonly precision: WeightPrecision;
   readonly weightBytes: number;
   /** Where the weights came from. */
   readonly packed: PackedState;

@@ -56,7 +56,7 @@ serveRpc(parentPort(), {
       contextLength: config.maxPositionEmbeddings,
       backend: backbone.backend.description,
       kernels: backbone.kernels,
-      weights: backbone.precision,
+      precision: backbone.precision,
       weightBytes: backbone.weightBytes,
       packed: rest.packed,
     };

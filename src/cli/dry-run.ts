@@ -133,7 +133,7 @@ export async function dryRun(
           (MESSAGE_BYTES + TRACE_BYTES * models.length) * (perEpoch * epochs + refitAtMost),
       },
       memory: {
-        deviceWeights: model.weightBytes(flags.weights),
+        deviceWeights: model.weightBytes(flags.precision),
         deviceActivationsAbout: 4 * WORKING_TENSORS * widest * config.hiddenSize,
         serverCache: all * sampleBytes(shape, plan.bits),
       },

@@ -68,7 +68,7 @@ export interface FileSummary {
   } | null;
   /** Whether `generate --chat` finds how to word a conversation. */
   readonly chatTemplate: boolean;
-  /** Bytes of the loaded weights under each `--weights`; null where they cannot be loaded. */
+  /** Bytes of the loaded weights under each `--precision`; null where they cannot be loaded. */
   readonly weightBytes: Readonly<Record<WeightPrecision, number>> | null;
 }
 

@@ -94,13 +94,13 @@ function tapKinds(text: string): TapKind[] {
 /** What the commands that load a model share. */
 export interface ModelFlags {
   readonly model: string;
-  readonly weights: 'f32' | 'int8' | 'int4';
+  readonly precision: 'f32' | 'int8' | 'int4';
   readonly deviceBackend: 'wasm' | 'cpu';
   /** False for --no-pack. */
   readonly pack?: boolean;
 }
 
-/** --model, --weights, --device-backend. */
+/** --model, --precision, --device-backend. */
 export function addModelFlags(command: Command): Command {
   return command
     .option(
@@ -109,7 +109,7 @@ export function addModelFlags(command: Command): Command {
       DEFAULT_MODEL,
     )
     .addOption(
-      new Option('--weights <format>', "how the device holds the backbone's matrices")
+      new Option('--precision <format>', "how the device holds the backbone's matrices")
         .choices(['int8', 'int4', 'f32'])
         .default('int8'),
     )
@@ -121,7 +121,17 @@ export function addModelFlags(command: Command): Command {
         .choices(['wasm', 'cpu'])
         .default('wasm'),
     )
+    .addOption(renamedWeightsOption())
     .addOption(packOption());
+}
+
+/** `--weights int8`, as it was once spelled: refused with the name that it has now. */
+export function renamedWeightsOption(): Option {
+  return new Option('--weights <format>')
+    .argParser((value: string) => {
+      throw new InvalidArgumentError(`It is --precision ${value} now.`);
+    })
+    .hideHelp();
 }
 
 /** --no-pack. */

@@ -54,7 +54,7 @@ export async function loadDevice(
   const device = await DeviceThread.load(
     {
       path,
-      weights: flags.weights,
+      precision: flags.precision,
       backend: flags.deviceBackend,
       randomSeed: options.randomSeed,
       pack: options.pack ?? (flags.pack === false ? 'never' : 'auto'),

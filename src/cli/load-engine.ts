@@ -32,7 +32,7 @@ export async function loadEngine(
         ? model.weights(await fingerprintOf(weightsPaths))
         : randomWeightSource(randomSeed);
     const { backbone, packed } = await loadPacked(model, weights, {
-      precision: options.weights,
+      precision: options.precision,
       backend,
       // Random weights are made for one job.
       mode: randomSeed === undefined ? (options.pack ?? 'never') : 'never',

@@ -51,7 +51,7 @@ mobillm eval --model ${shellWord(base.name)} --adapter-path . --data DIR
 |---|---|
 | architecture | ${base.architecture}, ${base.num_hidden_layers} layers of width ${base.hidden_size} |
 | SHA-256 of its weights | \`${base.sha256}\` |
-| ran as | ${config.weights} |
+| ran as | ${config.precision} |
 
 | input | |
 |---|---|

@@ -44,7 +44,7 @@ export async function openAdapter(
   const device = await loadDevice(
     {
       model: flags.model ?? base.name,
-      weights: config.weights,
+      precision: config.precision,
       deviceBackend: flags.deviceBackend,
       pack: flags.pack,
     },

@@ -16,7 +16,7 @@ const FORMAT = 1;
 export interface JobIdentity {
   readonly model: {
     readonly sha256: string;
-    readonly weights: string;
+    readonly precision: string;
     readonly backend: string;
     readonly randomSeed: number | null;
   };
@@ -85,9 +85,9 @@ export function jobIdentity(
   plan: TapPlan,
   training: TrainingOptions,
 ): JobIdentity {
-  const { fingerprint, weights, randomSeed } = info;
+  const { fingerprint, precision, randomSeed } = info;
   return {
-    model: { sha256: fingerprint, weights, backend, randomSeed: randomSeed ?? null },
+    model: { sha256: fingerprint, precision, backend, randomSeed: randomSeed ?? null },
     data: { train: digestOf(rows.train), valid: digestOf(rows.valid) },
     plan,
     training,

@@ -37,7 +37,7 @@ test('json tells machine, kernels and every repetition of every test', async () 
 });
 
 test('a training batch tells the bytes of a sample, in the table and in csv', async () => {
-  const args = ['--device-step', '-b', '3', '-p', '24', '-r', '2', '--weights', 'int4'];
+  const args = ['--device-step', '-b', '3', '-p', '24', '-r', '2', '--precision', 'int4'];
   const [table, csv] = [await bench(...args), await bench(...args, '-o', 'csv')];
   assert.deepEqual([table.code, csv.code], [0, 0], table.stderr + csv.stderr);
   assert.match(table.stdout, /\| +step3x24 \| +[\d.]+ ± [\d.]+ \| +\d+ \|\n/);
@@ -52,7 +52,7 @@ test('a training batch tells the bytes of a sample, in the table and in csv', as
 
 test('weights in f32 say which matmul runs; an encoder has no tokens to make', async () => {
   const { path } = tinyFolder('bert');
-  const args = ['bench', '--model', path, '-p', '8', '-r', '1', '--weights', 'f32'];
+  const args = ['bench', '--model', path, '-p', '8', '-r', '1', '--precision', 'f32'];
   const { code, stdout, stderr } = await runCli(args);
   assert.equal(code, 0, stderr);
   assert.match(stdout, /\| bert 24K f32 \|/);

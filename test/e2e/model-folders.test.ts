@@ -81,7 +81,7 @@ test('a folder without a tokenizer, a shard or a configuration fails in one line
 test("generate --chat words the prompt by the model's template", async () => {
   const { path, reference } = tinyFolder('llama');
   const [user] = reference.chats?.[0].messages ?? [];
-  const flags = ['--json', '--max-tokens', '3', '--weights', 'f32'];
+  const flags = ['--json', '--max-tokens', '3', '--precision', 'f32'];
   const chat = await runCli([
     ...['generate', '--model', path, '--chat', '--prompt', user.content, ...flags],
   ]);

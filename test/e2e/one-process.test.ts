@@ -68,7 +68,7 @@ async function prepare(): Promise<Job> {
   const data = await loadDataset(space.tiny, { readText, seed: flags.seed });
   const { engine, config, fingerprint } = await loadEngine({
     path: space.model,
-    weights: 'int8',
+    precision: 'int8',
     backend: 'wasm',
   });
   const plan: TapPlan = {

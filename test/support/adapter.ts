@@ -19,7 +19,7 @@ export const ADAPTER_CONFIG: AdapterConfig = {
     hidden_size: 5,
     num_hidden_layers: 2,
   },
-  weights: 'int8',
+  precision: 'int8',
   labels: ['a', 'b', 'c'],
   side: 'parallel',
   rank: 3,

@@ -133,7 +133,7 @@ function render(path: string, size: number, summary: FileSummary, list: boolean)
     );
     const cache = summary.model?.cacheBytesPerToken ?? 0;
     const perToken = cache > 0 ? `; ${formatBytes(cache)} for a cached token` : '';
-    lines.push(`memory for weights: --weights ${sizes.join(', ')}${perToken}`);
+    lines.push(`memory for weights: --precision ${sizes.join(', ')}${perToken}`);
   }
   lines.push(
     table(

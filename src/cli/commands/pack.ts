@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander';
-import { DEFAULT_MODEL } from '../flags.ts';
+import { DEFAULT_MODEL, renamedWeightsOption } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { loadDevice } from '../load-device.ts';
 
 interface PackFlags {
   readonly model: string;
-  readonly weights: 'int8' | 'int4';
+  readonly precision: 'int8' | 'int4';
   readonly json?: boolean;
 }
 
@@ -20,10 +20,11 @@ export function registerPack(program: Command): void {
       DEFAULT_MODEL,
     )
     .addOption(
-      new Option('--weights <format>', "how the device holds the backbone's matrices")
+      new Option('--precision <format>', "how the device holds the backbone's matrices")
         .choices(['int8', 'int4'])
         .default('int8'),
     )
+    .addOption(renamedWeightsOption())
     .option('--json', 'print one JSON object on standard output')
     .addHelpText(
       'after',
@@ -35,9 +36,9 @@ is damaged or of another release is told, not used, and written anew. It may be 
     )
     .action(async (flags: PackFlags) => {
       await interruptible('nothing was packed', async (signal) => {
-        const { model, weights, json } = flags;
+        const { model, precision, json } = flags;
         const device = await loadDevice(
-          { model, weights, deviceBackend: 'wasm' },
+          { model, precision, deviceBackend: 'wasm' },
           { quiet: true, signal, pack: 'always' },
         );
         try {
@@ -45,7 +46,7 @@ is damaged or of another release is told, not used, and written anew. It may be 
           const { state, path, bytes } = packed;
           process.stdout.write(
             json
-              ? `${JSON.stringify({ model, weights, fingerprint, state, path, bytes })}\n`
+              ? `${JSON.stringify({ model, precision, fingerprint, state, path, bytes })}\n`
               : `${path}\n`,
           );
         } finally {

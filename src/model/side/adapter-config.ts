@@ -22,7 +22,7 @@ const fields = z.object({
     num_hidden_layers: z.int().positive(),
   }),
   /** How the backbone ran in training: f32, int8 or int4. */
-  weights: z.enum(['f32', 'int8', 'int4']),
+  precision: z.enum(['f32', 'int8', 'int4']),
   /** Class names; none where a number is predicted. */
   labels: z.array(z.string()),
   /** Of a number that is predicted: mean + deviation * output. */

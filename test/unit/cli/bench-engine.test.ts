@@ -7,8 +7,8 @@ import type { Backbone } from '../../../src/model/index.ts';
 import { tensor } from '../../../src/tensor/index.ts';
 import { tinyFolder } from '../../support/tiny-models.ts';
 
-const load = async (name: string, weights: 'f32' | 'int8' | 'int4' = 'f32') =>
-  (await loadEngine({ path: tinyFolder(name).path, weights, backend: 'wasm' })).engine;
+const load = async (name: string, precision: 'f32' | 'int8' | 'int4' = 'f32') =>
+  (await loadEngine({ path: tinyFolder(name).path, precision, backend: 'wasm' })).engine;
 
 /** The same model with some of what it does replaced. */
 function altered(engine: DeviceEngine, changes: Partial<Backbone>): DeviceEngine {

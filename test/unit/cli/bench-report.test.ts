@@ -15,7 +15,7 @@ const SUBJECT: BenchSubject = {
     parameters: 134_515_008,
     backend: 'wasm (relaxed)',
     kernels: 'gemmQd8F32Qc8w relaxed (i16 dot) [int8]',
-    weights: 'int8',
+    precision: 'int8',
     weightBytes: 150 * 2 ** 20,
   },
   cpu: 'A CPU',

@@ -82,11 +82,11 @@ describe('the flags of a training job', () => {
   it('come through under their names', () => {
     const flags = parsed(
       ...['--template', '{text}\\nIs', '--layers', '3-5', '--taps', 'mean', '--epochs', '7'],
-      ...['--activation-bits', '2', '--weights', 'f32', '--learning-rate', '0.5', '--seed', '9'],
+      ...['--activation-bits', '2', '--precision', 'f32', '--learning-rate', '0.5', '--seed', '9'],
       ...['--side', 'mix', '--batch-size', '5', '--rank', '6'],
     );
     assert.deepEqual(
-      [flags.template, flags.layers(30), flags.taps, flags.activationBits, flags.weights],
+      [flags.template, flags.layers(30), flags.taps, flags.activationBits, flags.precision],
       ['{text}\nIs', [3, 4, 5], ['mean'], '2', 'f32'],
     );
     const options = trainingOptions(flags, ['probe', 'mix'], true);
@@ -106,12 +106,16 @@ describe('the flags of a training job', () => {
     );
   });
 
+  it('name the flag that an old one became', () => {
+    assert.throws(() => parsed('--weights', 'int8'), /It is --precision int8 now\./);
+  });
+
   it('refuse what they do not know', () => {
     for (const args of [
       ['--taps', 'middle'],
       ['--taps', 'last,last'],
       ['--activation-bits', '5'],
-      ['--weights', 'int2'],
+      ['--precision', 'int2'],
       ['--side', 'lora'],
       ['--layers', 'some'],
       ['--epochs', '0'],

@@ -21,7 +21,7 @@ const root = mkdtempSync(join(tmpdir(), 'mobillm-partial-'));
 after(() => rmSync(root, { recursive: true, force: true }));
 
 const identity: JobIdentity = {
-  model: { sha256: 'ab'.repeat(32), weights: 'int8', backend: 'wasm', randomSeed: null },
+  model: { sha256: 'ab'.repeat(32), precision: 'int8', backend: 'wasm', randomSeed: null },
   data: { train: '01'.repeat(32), valid: '02'.repeat(32) },
   plan: {
     template: '{text}:',
@@ -70,8 +70,8 @@ test('what changed is named as a person knows it', () => {
   const cases: [RegExp, JobIdentity][] = [
     [/the model \(--model\) changed; /, { ...identity, model: { ...model, sha256: 'cd' } }],
     [
-      /--weights changed: "int8" then, "int4" now;/,
-      { ...identity, model: { ...model, weights: 'int4' } },
+      /--precision changed: "int8" then, "int4" now;/,
+      { ...identity, model: { ...model, precision: 'int4' } },
     ],
     [
       /--random-backbone changed: null then, 5 now;/,

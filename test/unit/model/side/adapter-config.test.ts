@@ -35,7 +35,7 @@ describe('parseAdapterConfig', () => {
       [{ task_type: 'CAUSAL_LM' }, 'task_type'],
       [{ base_model: { ...CONFIG.base_model, sha256: 'ab' } }, 'base_model.sha256'],
       [{ base_model: { ...CONFIG.base_model, hidden_size: 0 } }, 'base_model.hidden_size'],
-      [{ weights: 'int2' }, 'weights'],
+      [{ precision: 'int2' }, 'precision'],
       [{ labels: [] }, 'labels'],
       [{ labels: ['a', 1] }, 'labels.1'],
       [{ side: 'lora' }, 'side'],
