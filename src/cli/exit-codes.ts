@@ -66,6 +66,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_JOB: EXIT.connection,
   E_JOB_UNKNOWN: EXIT.connection,
   E_STATE: EXIT.connection,
+  E_LM_HEAD: EXIT.connection,
   E_DIVERGED: EXIT.connection,
   E_CLOSED: EXIT.connection,
   E_IDLE_TIMEOUT: EXIT.connection,

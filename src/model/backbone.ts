@@ -1,5 +1,6 @@
 import type { Backend } from '../tensor/backend.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { OutputHead } from './nn/output-head.ts';
 
 /** What every architecture has; keys are Hugging Face's in camelCase. */
 export interface BackboneConfig {
@@ -68,6 +69,8 @@ export interface Backbone {
   forward(batch: PackedBatch, tap?: LayerTap): Tensor;
   /** Final norm and output head: `[R, D]` to `[R, V]`. */
   logits(hidden: Tensor): Tensor;
+  /** What `logits` computes with; none of an encoder. Its tensors are the backbone's. */
+  readonly outputHead?: OutputHead;
   /** An empty cache for `capacity` tokens, on this backbone's backend; the caller disposes it. */
   newCache(capacity: number): KvCache;
   /** Gives the memory of the weights back; caches are their callers' to dispose. */

@@ -4,6 +4,7 @@ import { ACTIVATIONS, type ActivationName } from './nn/activation.ts';
 import { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
 import { embedding } from './nn/embedding.ts';
 import { type LinearWeight, linear } from './nn/linear.ts';
+import type { OutputHead } from './nn/output-head.ts';
 
 /** GPT-2 (Radford et al. 2019): learned positions, layer norms before each block, GELU. */
 export interface Gpt2Config extends DecoderConfig {
@@ -67,9 +68,12 @@ export class Gpt2 extends Decoder<Gpt2Config, Gpt2Params> {
     return linear(inner, p.downProj, { bias: p.downProjBias, residual: attended });
   }
 
-  protected head(hidden: Tensor): Tensor {
-    const { norm, normBias, lmHead, embedTokens } = this.params;
-    return linear(this.norm(hidden, norm, normBias), lmHead ?? embedTokens);
+  get outputHead(): OutputHead {
+    const { norm: weight, normBias: bias, lmHead, embedTokens } = this.params;
+    return {
+      norm: { kind: 'layer', eps: this.config.layerNormEps, weight, bias },
+      matrix: lmHead ?? embedTokens,
+    };
   }
 
   private norm(x: Tensor, weight: Tensor, bias: Tensor): Tensor {

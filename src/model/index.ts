@@ -52,6 +52,7 @@ export { ACTIVATION_NAMES, ACTIVATIONS, type ActivationName } from './nn/activat
 export { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
 export { FrozenModel } from './nn/frozen-model.ts';
 export type { LinearWeight } from './nn/linear.ts';
+export { type FinalNorm, finalNorm, type OutputHead } from './nn/output-head.ts';
 export {
   type Llama3RopeScaling,
   rotaryFrequencies,
@@ -114,6 +115,15 @@ export {
 } from './side/adapter-weights.ts';
 export { type HeadParams, headLogits, initHead } from './side/head.ts';
 export {
+  decodeLmHead,
+  encodeLmHead,
+  type LmHead,
+  lmLogits,
+  lmLoss,
+  tokenLosses,
+} from './side/lm-head.ts';
+export {
+  type AdapterParams,
   HEAD_KINDS,
   type HeadKind,
   type ParallelOptions,

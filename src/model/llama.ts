@@ -11,6 +11,7 @@ import type { PackedBatch, WeightPrecision } from './backbone.ts';
 import { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
 import { embedding } from './nn/embedding.ts';
 import { type LinearWeight, linear, linears } from './nn/linear.ts';
+import type { OutputHead } from './nn/output-head.ts';
 import { type Llama3RopeScaling, Rotary, rotaryFrequencies, scaleLlama3 } from './nn/rotary.ts';
 
 /** Llama (Touvron et al. 2023): RMS norms, rotary positions, grouped-query attention, SwiGLU. */
@@ -120,9 +121,12 @@ export class Llama<Layer extends LlamaLayerParams = LlamaLayerParams> extends De
     return { q: split(q), k: split(k), v: split(v) };
   }
 
-  protected head(hidden: Tensor): Tensor {
-    const { norm, lmHead, embedTokens } = this.params;
-    return linear(rmsNorm(hidden, norm, this.config.rmsNormEps), lmHead ?? embedTokens);
+  get outputHead(): OutputHead {
+    const { norm: weight, lmHead, embedTokens } = this.params;
+    return {
+      norm: { kind: 'rms', eps: this.config.rmsNormEps, weight },
+      matrix: lmHead ?? embedTokens,
+    };
   }
 }
 

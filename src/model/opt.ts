@@ -12,6 +12,7 @@ import { ACTIVATIONS, type ActivationName } from './nn/activation.ts';
 import { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
 import { embedding } from './nn/embedding.ts';
 import { type LinearWeight, linear, linears } from './nn/linear.ts';
+import type { OutputHead } from './nn/output-head.ts';
 
 /** Rows of the position table before that of position 0: left over from a padding token's. */
 export const OPT_POSITION_OFFSET = 2;
@@ -84,9 +85,12 @@ export class Opt extends Decoder<OptConfig, OptParams> {
     return linear(inner, p.downProj, { bias: p.downProjBias, residual: attended });
   }
 
-  protected head(hidden: Tensor): Tensor {
-    const { norm, normBias, lmHead, embedTokens } = this.params;
-    return linear(this.norm(hidden, norm, normBias), lmHead ?? embedTokens);
+  get outputHead(): OutputHead {
+    const { norm: weight, normBias: bias, lmHead, embedTokens } = this.params;
+    return {
+      norm: { kind: 'layer', eps: this.config.layerNormEps, weight, bias },
+      matrix: lmHead ?? embedTokens,
+    };
   }
 
   private norm(x: Tensor, weight: Tensor, bias: Tensor): Tensor {

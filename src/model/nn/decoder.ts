@@ -2,6 +2,8 @@ import { attention, noGrad, reshape, scope, type Tensor, UsageError } from '../.
 import type { BackboneConfig, KvCache, LayerTap, PackedBatch } from '../backbone.ts';
 import { FrozenModel } from './frozen-model.ts';
 import { appendToCache, newKvCache } from './kv-cache.ts';
+import { linear } from './linear.ts';
+import { finalNorm, type OutputHead } from './output-head.ts';
 import { longestWithin, positionsOf, segmentsOf } from './packed-batch.ts';
 
 /** What every decoder has: heads, as its cache holds them. */
@@ -38,7 +40,8 @@ export abstract class Decoder<C extends DecoderConfig, P extends object> extends
   }
 
   logits(hidden: Tensor): Tensor {
-    return noGrad(() => scope(() => this.head(hidden)));
+    const { norm, matrix } = this.outputHead;
+    return noGrad(() => scope(() => linear(finalNorm(norm, hidden), matrix)));
   }
 
   /** An empty KV cache for `capacity` tokens, f32. */
@@ -47,8 +50,7 @@ export abstract class Decoder<C extends DecoderConfig, P extends object> extends
     return newKvCache(numHiddenLayers, capacity, numKeyValueHeads, headDim, this.backend);
   }
 
-  /** Final norm and output head: `[R, D]` to `[R, V]`. */
-  protected abstract head(hidden: Tensor): Tensor;
+  abstract get outputHead(): OutputHead;
 
   protected layout({ lengths, past, extendPast = false }: PackedBatch): DecoderLayout {
     const offset = past?.length ?? 0;

@@ -1,9 +1,11 @@
 import {
   add,
+  type Backend,
   full,
   gelu,
   matmul,
   mul,
+  type Random,
   randomNormal,
   rmsNorm,
   sigmoid,
@@ -18,8 +20,8 @@ import type { SideModel, SideShape } from './side-model.ts';
 /** eps of the weightless RMS norms on the taps and in front of the head. */
 export const SIDE_RMS_EPS = 1e-5;
 
-/** What the side network trains. */
-export interface ParallelParams {
+/** What the adapters train. */
+export interface AdapterParams {
   /** Mixing logits `[L]`; mu = sigmoid(alpha). */
   readonly alpha: Tensor;
   /** L matrices `[D, r]`. */
@@ -28,6 +30,10 @@ export interface ParallelParams {
   readonly up: readonly Tensor[];
   /** Gate logit of the merge with the last tap, `[1]`. */
   readonly beta: Tensor;
+}
+
+/** What the side network trains. */
+export interface ParallelParams extends AdapterParams {
   readonly head: HeadParams;
 }
 
@@ -78,14 +84,8 @@ export function parallelSide(
     shape,
     tapDropout,
     init(rng, backend) {
-      const deviation = 1 / Math.sqrt(width);
       return {
-        alpha: full([layers], alphaStart, backend),
-        down: Array.from({ length: layers }, () =>
-          randomNormal([width, rank], deviation, rng, backend),
-        ),
-        up: Array.from({ length: layers }, () => zeros([rank, width], backend)),
-        beta: full([1], 0, backend),
+        ...initAdapters({ layers, width }, rank, alphaStart, rng, backend),
         head: initHead(shape, backend, head === 'dense' ? layers : 1),
       };
     },
@@ -96,7 +96,7 @@ export function parallelSide(
       let s = taps[0];
       for (let i = 0; i < layers; i++) {
         const x = blend(taps[i], s, slice(mu, 0, i, i + 1));
-        s = add(x, matmul(gelu(matmul(x, params.down[i])), params.up[i]));
+        s = add(x, adapter(x, params.down[i], params.up[i]));
         if (head === 'dense' || i === layers - 1) {
           states.push(rmsNorm(blend(taps[i], s, gate), null, SIDE_RMS_EPS));
         }
@@ -108,7 +108,31 @@ export function parallelSide(
   };
 }
 
+/** Adapters that add nothing yet. */
+export function initAdapters(
+  { layers, width }: Pick<SideShape, 'layers' | 'width'>,
+  rank: number,
+  alphaStart: number,
+  rng: Random,
+  backend: Backend,
+): AdapterParams {
+  const deviation = 1 / Math.sqrt(width);
+  return {
+    alpha: full([layers], alphaStart, backend),
+    down: Array.from({ length: layers }, () =>
+      randomNormal([width, rank], deviation, rng, backend),
+    ),
+    up: Array.from({ length: layers }, () => zeros([rank, width], backend)),
+    beta: full([1], 0, backend),
+  };
+}
+
+/** `gelu(x Wdown) Wup`: what a layer's adapter adds to x. */
+export function adapter(x: Tensor, down: Tensor, up: Tensor): Tensor {
+  return matmul(gelu(matmul(x, down)), up);
+}
+
 /** `(1 - g) a + g b`, g `[1]`. */
-function blend(a: Tensor, b: Tensor, g: Tensor): Tensor {
+export function blend(a: Tensor, b: Tensor, g: Tensor): Tensor {
   return a === b ? a : add(a, mul(sub(b, a), g));
 }

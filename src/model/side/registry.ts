@@ -1,6 +1,7 @@
 import { UsageError } from '../../tensor/index.ts';
 import { layerMix, linearProbe } from '../baselines/mix.ts';
 import { type HeadKind, parallelSide } from './parallel.ts';
+import { parallelLm } from './parallel-lm.ts';
 import type { SideModel, SideShape } from './side-model.ts';
 
 /** Side models by the name that files and messages use; baselines are of the same kind. */
@@ -20,9 +21,12 @@ export interface SideOptions {
 
 /** The side model of that name. @throws UsageError for a name that is none of `SIDE_NAMES` */
 export function createSideModel(name: string, shape: SideShape, options: SideOptions): SideModel {
+  if (shape.classes === 0 && name !== 'parallel') {
+    throw new UsageError(`--side: ${name} classifies; a language model takes parallel`);
+  }
   switch (name) {
     case 'parallel':
-      return parallelSide(shape, options);
+      return shape.classes === 0 ? parallelLm(shape, options) : parallelSide(shape, options);
     case 'mix':
       return layerMix(shape);
     case 'probe':

@@ -8,7 +8,7 @@ export interface SideShape {
   readonly width: number;
   /** Rows a sample sends for each layer (last token, mean, ...): K. */
   readonly kinds: number;
-  /** Classes C. */
+  /** Classes C; 0 of a language model, whose outputs are hidden states for the backbone's own head. */
   readonly classes: number;
 }
 
@@ -21,7 +21,10 @@ export interface SideModel<P extends Tree = Tree> {
   readonly shape: SideShape;
   /** Fresh parameters, fixed by `rng`. */
   init(rng: Random, backend: Backend): P;
-  /** taps: A_1..A_L, each `[B*K, D]`, a sample's K rows together; returns logits `[B, C]`. */
+  /**
+   * taps: A_1..A_L, each `[B*K, D]`, a sample's K rows together; returns logits `[B, C]`. Of a
+   * language model B are tokens, H_L as it came follows A_L, and returned are states `[B, D]`.
+   */
   logits(params: P, taps: readonly Tensor[]): Tensor;
   /** Share of the taps' numbers that training zeroes in a step; none where it is absent. */
   readonly tapDropout?: number;

@@ -66,7 +66,7 @@ export interface TapDropout {
 /**
  * Tensors A_1..A_L `[B*K, D]` for a side model: samples `[L, K, D]`, standardised per channel, and
  * in training perhaps with dropout. It is done to the numbers and not by an op, so every backend
- * drops the same.
+ * drops the same. Of a language model the last layer's rows as they are follow, `[B, D]`.
  */
 export function tapTensors(
   samples: readonly Float32Array[],
@@ -78,7 +78,8 @@ export function tapTensors(
   const { layers, kinds, width } = shape;
   const block = kinds * width;
   const { mean, scale } = standardizer;
-  return Array.from({ length: layers }, (_, layer) => {
+  const rows = samples.length * kinds;
+  const taps = Array.from({ length: layers }, (_, layer) => {
     const values = new Float32Array(samples.length * block);
     const from = layer * block;
     samples.forEach((sample, b) => {
@@ -88,8 +89,14 @@ export function tapTensors(
       }
     });
     if (dropout) drop(values, dropout);
-    return tensor(values, [samples.length * kinds, width], { backend });
+    return tensor(values, [rows, width], { backend });
   });
+  if (shape.classes > 0) return taps;
+  const last = new Float32Array(rows * width);
+  samples.forEach((sample, b) => {
+    last.set(sample.subarray((layers - 1) * block), b * block);
+  });
+  return [...taps, tensor(last, [rows, width], { backend })];
 }
 
 function drop(values: Float32Array, { rate, rng }: TapDropout): void {

@@ -1,4 +1,4 @@
-import { record } from '../autograd.ts';
+import { isTracked, record } from '../autograd.ts';
 import { ShapeError } from '../errors.ts';
 import { formatShape, numelOf, type Shape } from '../shape.ts';
 import { commonBackend, expectDType, Tensor } from '../tensor.ts';
@@ -83,6 +83,8 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   const out = product(a, b, transA, transB);
   // C = A B gives dA = dC B^T and dB = A^T dC; a transposed operand gets the transpose of that,
   // (X Y)^T = Y^T X^T, so flags say it all and nothing is ever copied into another order.
+  // Of a frozen matrix nobody wants a gradient, which would cost as much as the product itself.
+  const [wantsA, wantsB] = [isTracked(a), isTracked(b)];
   return record(out, [a, b], (dOut) => {
     const dA = () => {
       const full = transA ? product(b, dOut, transB, true) : product(dOut, b, false, !transB);
@@ -97,6 +99,6 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
       const full = transB ? product(dOut, a, true, transA) : product(a, dOut, !transA, false);
       return reduceTo('matmul', full, b.shape);
     };
-    return [dA(), dB()];
+    return [wantsA ? dA() : null, wantsB ? dB() : null];
   });
 }

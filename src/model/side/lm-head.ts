@@ -1,0 +1,210 @@
+import { decodeActivations, encodeActivations, encodedLength } from '../../quant/index.ts';
+import {
+  affine,
+  type Backend,
+  concat,
+  crossEntropy,
+  FormatError,
+  isTracked,
+  keep,
+  matmul,
+  mul,
+  noGrad,
+  record,
+  scope,
+  slice,
+  stack,
+  sum,
+  Tensor,
+  tensor,
+  valueAndGrad,
+} from '../../tensor/index.ts';
+import { embedding } from '../nn/embedding.ts';
+import { type FinalNorm, finalNorm, type OutputHead } from '../nn/output-head.ts';
+
+/** "MBLH" read as a little-endian u32. */
+const MAGIC = 0x484c424d;
+
+/** Magic, kind of norm, V, D, eps as f64. */
+const HEADER_BYTES = 4 + 4 + 4 + 4 + 8;
+
+/** Bits of a weight of the matrix as it travels: groups of 64 with an f16 scale. */
+const BITS = 8;
+
+/** Rows of the matrix that are taken apart at once. */
+const PIECE_ROWS = 2048;
+
+/**
+ * Rows whose logits are held at once: of a vocabulary of 50,000, 13 MB, whatever the batch. More
+ * would be no faster.
+ */
+const LOSS_ROWS = 64;
+
+/** A frozen model's final norm and output matrix on a backend, in f32. */
+export interface LmHead {
+  readonly norm: FinalNorm;
+  /** `[V, D]`. */
+  readonly matrix: Tensor;
+}
+
+/**
+ * The bytes of a model's final norm and output matrix, as a server needs them to train on next
+ * tokens: header, norm in f32, the matrix in 8 bits in the activation codec's rows. A function of
+ * the weights alone, so that its hash names it.
+ */
+export function encodeLmHead({ norm, matrix }: OutputHead, backend: Backend): Uint8Array {
+  const [vocab, width] =
+    matrix instanceof Tensor ? matrix.shape : [matrix.outFeatures, matrix.inFeatures];
+  const vectors = [norm.weight, ...(norm.bias ? [norm.bias] : [])];
+  const rowBytes = encodedLength(1, width, BITS);
+  const start = HEADER_BYTES + 4 * width * vectors.length;
+  const out = new Uint8Array(start + vocab * rowBytes);
+  const view = new DataView(out.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint32(4, norm.kind === 'rms' ? 0 : 1, true);
+  view.setUint32(8, vocab, true);
+  view.setUint32(12, width, true);
+  view.setFloat64(16, norm.eps, true);
+  vectors.forEach((vector, v) => {
+    const values = vector.toFloat32();
+    for (let i = 0; i < width; i++) {
+      view.setFloat32(HEADER_BYTES + 4 * (v * width + i), values[i], true);
+    }
+  });
+  for (let from = 0; from < vocab; from += PIECE_ROWS) {
+    const count = Math.min(PIECE_ROWS, vocab - from);
+    const ids = Int32Array.from({ length: count }, (_, i) => from + i);
+    const rows = scope(() => noGrad(() => embedding(matrix, ids, backend)).toFloat32());
+    out.set(encodeActivations(rows, count, width, BITS), start + from * rowBytes);
+  }
+  return out;
+}
+
+/**
+ * Puts such bytes onto a backend; the caller disposes it by `disposeTree`.
+ * @throws FormatError (E_LM_HEAD) for bytes that are none, or of another width or vocabulary
+ */
+export function decodeLmHead(
+  bytes: Uint8Array,
+  expected: { readonly vocab: number; readonly width: number },
+  backend: Backend,
+): LmHead {
+  const fail = (why: string) => new FormatError(`output head: ${why}`, 'E_LM_HEAD');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < HEADER_BYTES || view.getUint32(0, true) !== MAGIC) {
+    throw fail('these bytes are none');
+  }
+  const [kind, vocab, width] = [4, 8, 12].map((at) => view.getUint32(at, true));
+  const eps = view.getFloat64(16, true);
+  if (kind > 1 || !(eps >= 0 && eps < 1)) throw fail('its norm is unknown');
+  if (vocab !== expected.vocab || width !== expected.width) {
+    throw fail(
+      `${vocab} tokens of width ${width}, the job has ${expected.vocab} of ${expected.width}`,
+    );
+  }
+  const rowBytes = encodedLength(1, width, BITS);
+  const start = HEADER_BYTES + 4 * width * (kind + 1);
+  if (bytes.length !== start + vocab * rowBytes) {
+    throw fail(`${bytes.length} bytes, ${start + vocab * rowBytes} are needed`);
+  }
+  const vector = (v: number) =>
+    tensor(
+      Float32Array.from({ length: width }, (_, i) =>
+        view.getFloat32(HEADER_BYTES + 4 * (v * width + i), true),
+      ),
+      [width],
+      { backend },
+    );
+  const values = new Float32Array(vocab * width);
+  for (let from = 0; from < vocab; from += PIECE_ROWS) {
+    const count = Math.min(PIECE_ROWS, vocab - from);
+    const piece = bytes.subarray(start + from * rowBytes, start + (from + count) * rowBytes);
+    values.set(decodeActivations(piece, count, width, BITS), from * width);
+  }
+  return keep({
+    norm:
+      kind === 0
+        ? { kind: 'rms', eps, weight: vector(0) }
+        : { kind: 'layer', eps, weight: vector(0), bias: vector(1) },
+    matrix: tensor(values, [vocab, width], { backend }),
+  } satisfies LmHead);
+}
+
+/** What `body` makes of each piece of so many rows. */
+function inPieces<T>(rows: number, body: (from: number, to: number) => T): T[] {
+  const out: T[] = [];
+  for (let from = 0; from < rows; from += LOSS_ROWS) {
+    out.push(body(from, Math.min(rows, from + LOSS_ROWS)));
+  }
+  return out;
+}
+
+/** Next tokens as targets i32 of a loss. */
+function targetsOf(ids: ArrayLike<number>, from: number, to: number, backend: Backend): Tensor {
+  const values = Int32Array.from({ length: to - from }, (_, i) => ids[from + i]);
+  return tensor(values, [to - from], { backend });
+}
+
+/**
+ * Cross-entropy of hidden states `[R, D]` against the next tokens i32 `[R]`, through the frozen
+ * head: the mean over rows, shape `[]`. A few rows at a time, each with its gradient, so that
+ * logits `[R, V]` never exist as a whole: as the fused losses of Liger Kernel (arXiv 2410.10989).
+ */
+export function lmLoss(
+  { norm, matrix }: LmHead,
+  hidden: Tensor,
+  targets: Tensor,
+  labelSmoothing = 0,
+): Tensor {
+  const x = finalNorm(norm, hidden);
+  const { backend } = x;
+  const rows = x.shape[0];
+  const wanted = isTracked(x);
+  const ids = targets.toArray();
+  const { loss, dX } = noGrad(() =>
+    scope(() => {
+      const pieces = inPieces(rows, (from, to) => {
+        const lossOf = (part: Tensor) =>
+          crossEntropy(matmul(part, matrix, { transB: true }), targetsOf(ids, from, to, backend), {
+            reduction: 'sum',
+            labelSmoothing,
+          });
+        return scope(() => {
+          const part = slice(x, 0, from, to);
+          if (!wanted) return { value: lossOf(part), grads: undefined };
+          return valueAndGrad(lossOf)(part);
+        });
+      });
+      const mean = affine(sum(stack(pieces.map(({ value }) => value))), 1 / rows);
+      const grads = pieces.flatMap(({ grads }) => grads ?? []);
+      return { loss: mean, dX: wanted ? affine(concat(grads, 0), 1 / rows) : undefined };
+    }),
+  );
+  return dX ? record(loss, [x], (dy) => [mul(dX, dy)]) : loss;
+}
+
+/**
+ * Cross-entropy of every row of hidden states `[R, D]` against its next token, a few rows' logits
+ * at a time.
+ * @param logitsOf `[r, D]` to `[r, V]`
+ */
+export function tokenLosses(
+  hidden: Tensor,
+  ids: ArrayLike<number>,
+  logitsOf: (hidden: Tensor) => Tensor,
+): number[] {
+  return noGrad(() =>
+    inPieces(hidden.shape[0], (from, to) =>
+      scope(() => {
+        const targets = targetsOf(ids, from, to, hidden.backend);
+        const logits = logitsOf(slice(hidden, 0, from, to));
+        return Array.from(crossEntropy(logits, targets, { reduction: 'none' }).toArray());
+      }),
+    ).flat(),
+  );
+}
+
+/** Logits of a head's rows `[r, D]`: what `tokenLosses` takes. */
+export function lmLogits({ norm, matrix }: LmHead): (hidden: Tensor) => Tensor {
+  return (hidden) => matmul(finalNorm(norm, hidden), matrix, { transB: true });
+}
