@@ -24,6 +24,7 @@ const VERBS = {
   demo: (rest) => [CLI, 'demo', ...rest],
   mobillm: (rest) => [CLI, ...rest],
   bench: (rest) => ['bench/run.ts', ...rest],
+  'bench:peers': (rest) => ['bench/peers/run.ts', ...rest],
   learning: (rest) => ['bench/learning.ts', ...rest],
   example: ([name = '', ...rest]) => [
     '--import',
