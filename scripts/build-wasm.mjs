@@ -96,6 +96,9 @@ for (const { folder, memoryBase, memoryEnd } of MODULES) {
       '--importMemory',
       '--initialMemory',
       '1',
+      // Threads share a memory only where its maximum is stated (shared-import.ts): all there is.
+      '--maximumMemory',
+      '65536',
       '--memoryBase',
       String(memoryBase),
       '--noAssert',

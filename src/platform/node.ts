@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readSync } from 'node:fs';
 import {
   access,
   constants,
@@ -128,6 +128,19 @@ export async function fileByteSource(path: string): Promise<ByteSource> {
     },
     async readInto(offset, target) {
       await fill(check(offset, target.byteLength), offset, target);
+    },
+    readIntoSync(offset, target) {
+      const { fd } = check(offset, target.byteLength);
+      for (let done = 0; done < target.byteLength; ) {
+        let got: number;
+        try {
+          got = readSync(fd, target, done, target.byteLength - done, offset + done);
+        } catch (error) {
+          throw fileError('read', path, error);
+        }
+        if (got === 0) checkRange(path, offset + done, offset, target.byteLength);
+        done += got;
+      }
     },
     async close() {
       const closing = handle;
@@ -423,9 +436,10 @@ function mailbox<T>(): { deliver(value: T): void; listen(callback: (value: T) =>
 
 /**
  * Starts a thread on a module: a `.ts` file under Node's type stripping, or the built `.js` beside
- * where the `.ts` was. A running thread keeps the process alive until it is terminated.
+ * where the `.ts` was. A running thread keeps the process alive until it is terminated, unless it is
+ * a `helper`: that does so until its first message, and then ends with the thread that started it.
  */
-export function spawnWorker(url: URL): WorkerPort {
+export function spawnWorker(url: URL, options: { helper?: boolean } = {}): WorkerPort {
   const entry = workerEntry(url);
   const worker = new Worker(entry, { name: basename(entry.pathname) });
   const errors = mailbox<Error>();
@@ -441,6 +455,7 @@ export function spawnWorker(url: URL): WorkerPort {
     if (!ending) errors.deliver(new Error(`worker ${entry.pathname} ended with code ${code}`));
     ending = true;
   });
+  if (options.helper) worker.once('message', () => worker.unref());
   return {
     postMessage(value, transfer) {
       worker.postMessage(value, transfer as TransferListItem[] | undefined);

@@ -1,7 +1,6 @@
 import { BackendError, ShapeError } from '../tensor/errors.ts';
 import { formatShape } from '../tensor/shape.ts';
 import { commonBackend, expectDType, Tensor } from '../tensor/tensor.ts';
-import { scratchBytes } from './kernels/table.ts';
 import { expectPacked } from './packed-linear.ts';
 import { quantOf } from './runtime.ts';
 import type { QuantizedLinear, QuantizedRows } from './types.ts';
@@ -44,14 +43,12 @@ export function linearQuantized(
   const extras = [bias, residual].filter((one) => one !== undefined);
   expectDType('linearQuantized', 'f32', ...extras);
   const backend = commonBackend('linearQuantized', x.data, weight.packed, ...extras);
-  const { kernels, variant } = quantOf(backend);
+  const { kernels, scratchBytes } = quantOf(backend);
   const out = Tensor.empty([rows, n], 'f32', backend);
   if (rows === 0) return out;
   const kp = weight.paddedInner;
-  const scratch =
-    variant === 'scalar'
-      ? undefined
-      : Tensor.empty([scratchBytes(rows, kp, x.groupSize, weight.groupSize)], 'u8', backend);
+  const bytes = scratchBytes(rows, kp, x.groupSize, weight.groupSize);
+  const scratch = bytes > 0 ? Tensor.empty([bytes], 'u8', backend) : undefined;
   const gemm = weight.format === 'qc8w' ? kernels.gemmQd8F32Qc8w : kernels.gemmQd8F32Qb4w;
   gemm(
     out.handle,

@@ -1,12 +1,17 @@
 import type { Backend } from '../tensor/backend.ts';
 import type { WasmBackend } from '../tensor/backends/wasm/index.ts';
+import { importsOver } from '../tensor/backends/wasm/kernel-thread.ts';
+import { SCRATCH_BASE } from '../tensor/backends/wasm/memory.ts';
+import { moduleFrom } from '../tensor/backends/wasm/module.ts';
+import type { ThreadPool } from '../tensor/backends/wasm/thread-pool.ts';
 import { BackendError } from '../tensor/errors.ts';
 import { gatherRowsQb4wRef, gatherRowsQc8wRef } from './kernels/gather.ts';
 import { gemmQd8F32Qb4wRef, gemmQd8F32Qc8wRef } from './kernels/gemm.ts';
 import { quantizeRowsQd8Ref } from './kernels/quantize-rows.ts';
-import type { QuantKernels } from './kernels/table.ts';
+import { type QuantKernels, scratchBytes } from './kernels/table.ts';
 import { relaxed, simd128 } from './module.generated.ts';
 import { selfTest } from './self-test.ts';
+import { shareQuantKernels } from './shared-kernels.ts';
 
 /** Which code runs: the scalar twin, SIMD128, or SIMD128 with the relaxed integer dot. */
 export type QuantVariant = 'scalar' | 'simd128' | 'relaxed';
@@ -23,6 +28,8 @@ export interface InstalledQuant {
   /** Null unless `variant` is `relaxed`. */
   readonly dot: RelaxedDot | null;
   readonly kernels: QuantKernels;
+  /** Bytes of scratch that a gemm over rows [M,Kp] takes: what `scratchBytes` says, for each thread. */
+  scratchBytes(m: number, kp: number, actGroup: number, weightGroup: number): number;
 }
 
 /** The scalar twins: kernels of the `cpu` backend and the oracle of every other table. */
@@ -36,18 +43,7 @@ export const scalarKernels: QuantKernels = {
 
 const installed = new WeakMap<Backend, InstalledQuant>();
 
-/** Compiled once a process; a second backend or thread only instantiates. */
-const modules = new Map<'simd128' | 'relaxed', WebAssembly.Module>();
-
-function compile(variant: 'simd128' | 'relaxed'): WebAssembly.Module {
-  const known = modules.get(variant);
-  if (known) return known;
-  const base64 = variant === 'relaxed' ? relaxed : simd128;
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  const module = new WebAssembly.Module(bytes);
-  modules.set(variant, module);
-  return module;
-}
+const sources = { simd128, relaxed };
 
 /** What the kernels' module exports beside the kernels. */
 interface ModuleExports extends QuantKernels {
@@ -59,29 +55,44 @@ interface ModuleExports extends QuantKernels {
 const PROBE_OF_PAIRS = 65_534;
 
 /**
- * Kernels of one variant over a linear memory. Without `dot` the relaxed one asks the engine: for
- * operands on which engines are free to differ, the answer tells which instruction it used.
+ * Kernels of one variant over the memory of a wasm backend, in its threads. Without `dot` the relaxed
+ * one asks the engine: for operands on which engines are free to differ, the answer tells which
+ * instruction it used.
+ * @returns the kernels as they run in this thread, where they can be tested, and how to have them
+ *   shared by all
  * @throws CompileError (the engine's) where the engine lacks the instructions
  */
-export function instantiateQuant(
+function instantiateQuant(
   variant: 'simd128' | 'relaxed',
-  memory: WebAssembly.Memory,
-  dot?: RelaxedDot,
-): InstalledQuant {
-  const abort = () => {
-    throw new BackendError('quant: a kernel aborted');
-  };
-  const instance = new WebAssembly.Instance(compile(variant), { env: { memory, abort } });
-  const kernels = instance.exports as unknown as ModuleExports;
-  if (variant === 'simd128') return { variant, dot: null, kernels };
-  const chosen = dot ?? (kernels.relaxedDotProbe(127, 255) === PROBE_OF_PAIRS ? 'i16' : 'i32');
-  kernels.useWideDot(chosen === 'i32' ? 1 : 0);
-  return { variant, dot: chosen, kernels };
+  { linearMemory, pool }: Pick<WasmBackend, 'linearMemory' | 'pool'>,
+  wanted?: RelaxedDot,
+): { own: QuantKernels; share: () => InstalledQuant } {
+  const module = moduleFrom(sources[variant], pool ? 'shared' : 'own');
+  const instance = new WebAssembly.Instance(module, importsOver(linearMemory, SCRATCH_BASE));
+  const own = instance.exports as unknown as ModuleExports;
+  let dot: RelaxedDot | null = null;
+  if (variant === 'relaxed') {
+    dot = wanted ?? (own.relaxedDotProbe(127, 255) === PROBE_OF_PAIRS ? 'i16' : 'i32');
+    own.useWideDot(dot === 'i32' ? 1 : 0);
+  }
+  const setUp = dot ? { name: 'useWideDot', argument: dot === 'i32' ? 1 : 0 } : undefined;
+  const share = () => ({
+    variant,
+    dot,
+    kernels: pool ? shareQuantKernels(pool, module, own, setUp) : own,
+    scratchBytes: pool ? pooledScratch(pool) : scratchBytes,
+  });
+  return { own, share };
 }
 
-/** The linear memory behind a backend whose handles are addresses; undefined for `cpu`. */
-function linearMemory(backend: Backend): WebAssembly.Memory | undefined {
-  return (backend as Partial<WasmBackend>).linearMemory;
+/** Each thread has its scratch at a multiple of a cache line. */
+function pooledScratch({ threads }: ThreadPool): typeof scratchBytes {
+  return (...sizes) => Math.ceil(scratchBytes(...sizes) / 64) * 64 * threads;
+}
+
+/** A backend whose handles are addresses in a linear memory; undefined for others. */
+function wasmOf(backend: Backend): WasmBackend | undefined {
+  return 'linearMemory' in backend ? (backend as WasmBackend) : undefined;
 }
 
 /**
@@ -95,24 +106,32 @@ export function installQuant(
   options: { variant?: 'auto' | QuantVariant; dot?: RelaxedDot } = {},
 ): InstalledQuant {
   const wanted = options.variant ?? 'auto';
-  const memory = linearMemory(backend);
-  if (!memory) {
+  const wasm = wasmOf(backend);
+  if (!wasm) {
     if (wanted !== 'auto' && wanted !== 'scalar') {
       throw new BackendError(`installQuant: variant ${wanted} needs wasm, backend ${backend.name}`);
     }
-    return remember(backend, { variant: 'scalar', dot: null, kernels: scalarKernels });
+    return remember(backend, {
+      variant: 'scalar',
+      dot: null,
+      kernels: scalarKernels,
+      scratchBytes: () => 0,
+    });
   }
   if (wanted === 'scalar') {
     throw new BackendError(`installQuant: variant scalar needs cpu, backend ${backend.name}`);
   }
-  const own = (backend as Partial<WasmBackend>).variant;
   const order: ('simd128' | 'relaxed')[] =
-    wanted !== 'auto' ? [wanted] : own === 'relaxed' ? ['relaxed', 'simd128'] : ['simd128'];
+    wanted !== 'auto'
+      ? [wanted]
+      : wasm.variant === 'relaxed'
+        ? ['relaxed', 'simd128']
+        : ['simd128'];
   let reason: unknown;
   for (const variant of order) {
     try {
-      const made = instantiateQuant(variant, memory, options.dot);
-      if (selfTest(backend, made.kernels, scalarKernels)) return remember(backend, made);
+      const { own, share } = instantiateQuant(variant, wasm, options.dot);
+      if (selfTest(backend, own, scalarKernels)) return remember(backend, share());
       reason = new BackendError(`installQuant: ${variant} disagrees with the scalar twin`);
     } catch (error) {
       reason = error;

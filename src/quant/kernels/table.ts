@@ -77,7 +77,7 @@ export interface QuantKernels {
 }
 
 /** Rows that the SIMD kernels prepare at a time (assembly/activations.ts). */
-const ROW_BLOCK = 16;
+export const ROW_BLOCK = 16;
 
 /**
  * Bytes of scratch that a SIMD gemm over rows [M,Kp] needs: spill, bias and masks, one panel's

@@ -10,6 +10,10 @@ const PAGE = 65536;
  */
 export const HEAP_BASE = 524288;
 
+/** Scratch of the kernels of one thread, and where that of the first one lies (assembly/layout.ts). */
+export const SCRATCH_BYTES = 458752;
+export const SCRATCH_BASE = HEAP_BASE - SCRATCH_BYTES;
+
 /** All a 32-bit memory can hold. */
 export const MAXIMUM_BYTES = 65536 * PAGE;
 
@@ -19,6 +23,7 @@ const LARGEST_STEP = 64 * 1024 * 1024;
 /** One linear memory with an allocator: what tensors of the wasm backend live in. */
 export class WasmMemory {
   readonly memory: WebAssembly.Memory;
+  readonly shared: boolean;
   private readonly allocator: Allocator;
   private readonly maximumBytes: number;
   private readonly sizes = new Map<number, number>();
@@ -28,14 +33,17 @@ export class WasmMemory {
   /**
    * @param initialBytes what tensors may take before memory has to grow
    * @param maximumBytes of the whole memory; rounded down to pages of 64 KiB
+   * @param shared between threads; views of it then look at a SharedArrayBuffer, which digests of
+   *   Web Crypto, decoders of text and messages do not take: copy first (`slice`)
    * @throws BackendError when the system has no such memory to give
    */
-  constructor(initialBytes: number, maximumBytes: number) {
+  constructor(initialBytes: number, maximumBytes: number, shared = false) {
     const maximum = Math.floor(Math.min(maximumBytes, MAXIMUM_BYTES) / PAGE);
     const initial = Math.min(maximum, Math.ceil((HEAP_BASE + initialBytes) / PAGE));
     this.maximumBytes = maximum * PAGE;
+    this.shared = shared;
     try {
-      this.memory = new WebAssembly.Memory({ initial, maximum });
+      this.memory = new WebAssembly.Memory({ initial, maximum, shared });
     } catch (cause) {
       throw new BackendError(`wasmBackend: no memory of ${initial} pages of 64 KiB`, { cause });
     }

@@ -85,22 +85,45 @@ function attend(
   }
 }
 
+/** Tiles of queries that an attention comes to: what threads share out among them. */
+export function attentionTiles(segments: usize, segmentCount: i32, heads: i32): i32 {
+  let tiles = 0;
+  for (let s = 0; s < segmentCount; s++) {
+    tiles += (load<i32>(segments + (<usize>s << 3), 4) + QUERIES - 1) / QUERIES;
+  }
+  return tiles * heads;
+}
+
 export function attention(
   out: usize, q: usize, k: usize, v: usize, kPast: usize, vPast: usize, past: i32,
   segments: usize, segmentCount: i32, heads: i32, kvHeads: i32, headDim: i32,
   scale: f32, causal: i32,
 ): void {
+  attentionPart(
+    out, q, k, v, kPast, vPast, past, segments, segmentCount, heads, kvHeads, headDim, scale, causal,
+    0, i32.MAX_VALUE,
+  );
+}
+
+/** The tiles `skip .. skip + tiles` of `attention`, counted by segments, heads and queries. */
+export function attentionPart(
+  out: usize, q: usize, k: usize, v: usize, kPast: usize, vPast: usize, past: i32,
+  segments: usize, segmentCount: i32, heads: i32, kvHeads: i32, headDim: i32,
+  scale: f32, causal: i32, skip: i32, tiles: i32,
+): void {
   const head = <usize>headDim << 2;
   const ldq = head * <usize>heads;
   const ldk = head * <usize>kvHeads;
   const group = heads / kvHeads;
+  let tile = 0;
   for (let s = 0; s < segmentCount; s++) {
     const start = load<i32>(segments + (<usize>s << 3));
     const length = load<i32>(segments + (<usize>s << 3), 4);
     for (let h = 0; h < heads; h++) {
       const kv = head * <usize>(h / group);
       const segment = <usize>start * ldk + kv;
-      for (let query = 0; query < length; query += QUERIES) {
+      for (let query = 0; query < length; query += QUERIES, tile++) {
+        if (tile < skip || tile - skip >= tiles) continue;
         const queries = min(QUERIES, length - query);
         const at = <usize>(start + query) * ldq + head * <usize>h;
         for (let r = 0; r < queries; r++) {

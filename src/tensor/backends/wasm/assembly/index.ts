@@ -1,4 +1,5 @@
-// The module's exports are the table of kernels (../../../backend.ts) and `selfTest`.
+// The module's exports are the table of kernels (../../../backend.ts), `selfTest`, and what threads
+// need to share an attention.
 // Raw addresses, f32, no allocation, no static data; any size, any alignment of 4 bytes.
 export {
   abs, affine, exp, fill, gelu, geluGrad, log, neg, reciprocal, relu, sigmoid, silu, siluGrad,
@@ -13,6 +14,6 @@ export { layerNorm, layerNormGrad } from './layer-norm';
 export { crossEntropyGrad, nllLoss } from './loss';
 export { gatherRows, scatterAddRows } from './embedding';
 export { rope } from './rope';
-export { attention, attentionGrad } from './attention';
+export { attention, attentionGrad, attentionPart, attentionTiles } from './attention';
 export { adamw } from './optimizer';
 export { selfTest } from './self-test';

@@ -6,16 +6,22 @@
 //  32 ..  64 KiB   static data of src/quant's module
 //  64 .. 512 KiB   scratch of this module, below: no kernel keeps anything there after it returned
 //
-// One kernel runs at a time over a memory: threads that share one would each need a scratch.
+// That is the first thread's scratch. Each further thread that computes over the memory is given
+// one of its own, SCRATCH_BYTES of ../memory.ts, anywhere in the heap.
+
+/** Where this thread's scratch begins: every instance of the module is told at its start. */
+// @ts-ignore: a decorator
+@external("env", "scratch")
+declare const SCRATCH: usize;
 
 /** One tile of results, when it does not fit into the output whole: 4 x 8 f32. */
-export const SCRATCH_TILE: usize = 65536;
+export const SCRATCH_TILE: usize = SCRATCH;
 
 /** Eight columns of B, packed `[k][8]`, at most KC deep: 12 KiB, which stay in the first cache. */
-export const SCRATCH_B: usize = 66560;
+export const SCRATCH_B: usize = SCRATCH + 1024;
 
 /** Rows of A, packed `[m/4][k][4]`, at most MC x KC: 384 KiB, for the second cache. */
-export const SCRATCH_A: usize = 98304;
+export const SCRATCH_A: usize = SCRATCH + 32768;
 
 /** Rows of A and depth that one packed block holds. */
 export const MC: i32 = 256;
@@ -29,8 +35,8 @@ export const QUERIES: i32 = 16;
 export const KEYS: i32 = 64;
 
 /** Two tiles of scores [QUERIES, KEYS] and three statistics a query; these share A's place. */
-export const SCRATCH_SCORES: usize = 98304;
-export const SCRATCH_DSCORES: usize = 98304 + 4096;
-export const SCRATCH_MAX: usize = 98304 + 8192;
-export const SCRATCH_SUM: usize = 98304 + 8192 + 64;
-export const SCRATCH_DOT: usize = 98304 + 8192 + 128;
+export const SCRATCH_SCORES: usize = SCRATCH + 32768;
+export const SCRATCH_DSCORES: usize = SCRATCH + 32768 + 4096;
+export const SCRATCH_MAX: usize = SCRATCH + 32768 + 8192;
+export const SCRATCH_SUM: usize = SCRATCH + 32768 + 8192 + 64;
+export const SCRATCH_DOT: usize = SCRATCH + 32768 + 8192 + 128;

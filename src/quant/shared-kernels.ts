@@ -1,0 +1,94 @@
+import { type Divisible, splitOf } from '../tensor/backends/wasm/grain.ts';
+import type { ThreadModule } from '../tensor/backends/wasm/kernel-thread.ts';
+import type { Call } from '../tensor/backends/wasm/thread-control.ts';
+import type { ThreadPool } from '../tensor/backends/wasm/thread-pool.ts';
+import { type QuantKernels, ROW_BLOCK, scratchBytes } from './kernels/table.ts';
+import { PANEL } from './types.ts';
+
+/**
+ * Nanoseconds, roughly, in one thread of a Xeon at 2.5 GHz with VNNI: of a product of two numbers in
+ * a gemm, of a weight that one row passes once, of an element that is quantized or unpacked.
+ */
+const NS = { product: 0.025, weight: 0.06, element: 0.5 } as const;
+
+/** Rows of a gemm that go through a tile together; parts begin at multiples of it. */
+const TILE_ROWS = 4;
+
+/**
+ * A gemm is cut by blocks of rows, as the kernel does by itself; of a single row, by panels of
+ * columns. Rows and columns come about as in one thread: integer sums are exact, and the f32
+ * operations of an element are in a fixed order.
+ */
+function gemm(bytesPerWeight: 1 | 0.5): (args: readonly number[]) => Divisible {
+  const scaleBytes = bytesPerWeight === 1 ? 4 : 2;
+  return (args) => {
+    const [, , , , , , mins, bias, residual, , m, n, kp, actGroup, weightGroup] = args;
+    const actGroups = Math.ceil(kp / actGroup);
+    if (m === 1) {
+      const scale = scaleBytes * Math.ceil(kp / weightGroup);
+      return {
+        count: 11,
+        total: n,
+        unitNs: NS.weight * kp,
+        multiple: PANEL,
+        steps: [
+          ...[4, 0, 0, 0, kp * bytesPerWeight, scale],
+          ...[mins && scale, bias && 4, residual && 4],
+        ],
+      };
+    }
+    return {
+      count: 10,
+      total: m,
+      unitNs: NS.product * n * kp,
+      multiple: m < 2 * ROW_BLOCK ? TILE_ROWS : ROW_BLOCK,
+      steps: [4 * n, kp, 4 * actGroups, kp / 8, 0, 0, 0, 0, residual && 4 * n],
+    };
+  };
+}
+
+function gather(args: readonly number[]): Divisible {
+  const [, , , , , count, k] = args;
+  return { count: 5, total: count, unitNs: NS.element * k, steps: [4 * k, 0, 0, 0, 4] };
+}
+
+function quantizeRows(args: readonly number[]): Divisible {
+  const [, , , , rows, k, kp, group] = args;
+  const steps = [kp, 4 * Math.ceil(kp / group), kp / 8, 4 * k];
+  return { count: 4, total: rows, unitNs: NS.element * kp, steps };
+}
+
+const CUTS: Record<keyof QuantKernels, (args: readonly number[]) => Divisible> = {
+  quantizeRowsQd8: quantizeRows,
+  gemmQd8F32Qc8w: gemm(1),
+  gemmQd8F32Qb4w: gemm(0.5),
+  gatherRowsQc8w: gather,
+  gatherRowsQb4w: gather,
+};
+
+/** Which argument of a gemm is its scratch. */
+const GEMM_SCRATCH = 9;
+
+/** The integer kernels, shared by a pool's threads where a call is worth it; equal bits. */
+export function shareQuantKernels(
+  pool: ThreadPool,
+  module: WebAssembly.Module,
+  own: QuantKernels,
+  setUp: ThreadModule['setUp'],
+): QuantKernels {
+  const names = Object.keys(CUTS) as (keyof QuantKernels)[];
+  const calls = own as unknown as Record<string, Call>;
+  const shared = pool.add({ module, kernels: names, setUp }, calls);
+  const table: Record<string, Call> = {};
+  for (const name of names) {
+    table[name] = (...args) => {
+      const split = splitOf(CUTS[name](args), pool.threads);
+      if (!split) return calls[name](...args);
+      if (!name.startsWith('gemm')) return pool.run(shared[name], args, split);
+      const [, , , , , , , , , , m, , kp, actGroup, weightGroup] = args;
+      const bytes = Math.ceil(scratchBytes(m, kp, actGroup, weightGroup) / 64) * 64;
+      pool.run(shared[name], args, { ...split, scratch: { argument: GEMM_SCRATCH, bytes } });
+    };
+  }
+  return table as unknown as QuantKernels;
+}
