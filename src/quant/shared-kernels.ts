@@ -82,7 +82,7 @@ export function shareQuantKernels(
   const table: Record<string, Call> = {};
   for (const name of names) {
     table[name] = (...args) => {
-      const split = splitOf(CUTS[name](args), pool.threads);
+      const split = splitOf(CUTS[name](args), pool);
       if (!split) return calls[name](...args);
       if (!name.startsWith('gemm')) return pool.run(shared[name], args, split);
       const [, , , , , , , , , , m, , kp, actGroup, weightGroup] = args;

@@ -1,13 +1,24 @@
 import { MOST_PARTS, type Split } from './thread-control.ts';
 
-/**
- * A call below this is not shared: putting a job up and gathering it costs 2 to 4 microseconds with
- * threads that are awake, and one that sleeps comes about 50 late.
- */
-const WORTH_NS = 20_000;
+/** When a call is shared among threads, and how fine it is cut. */
+export interface Sharing {
+  /** Threads that compute. */
+  readonly threads: number;
+  /** Nanoseconds in one thread below which a call is not shared. */
+  readonly worthNs: number;
+  /** Nanoseconds that a part takes at the least. */
+  readonly partNs: number;
+}
 
-/** A part takes at least this: taking one costs half a microsecond. */
-const PART_NS = 5_000;
+/**
+ * `auto`: putting a job up and gathering it costs 2 to 4 microseconds with threads that are awake (one
+ * that sleeps comes about 50 late, and finds less to do), taking a part half a microsecond. `always`
+ * cuts whatever can be cut: for tests.
+ */
+export const SHARING = {
+  auto: { worthNs: 20_000, partNs: 5_000 },
+  always: { worthNs: 0, partNs: 0 },
+} as const;
 
 /** Parts a thread, so that one that is slow, or came late, does not hold up the others for long. */
 const PARTS_A_THREAD = 16;
@@ -25,12 +36,13 @@ export interface Divisible {
 }
 
 /** How a call is cut among threads, or undefined where it is not worth it. */
-export function splitOf(call: Divisible, threads: number): Split | undefined {
+export function splitOf(call: Divisible, sharing: Sharing): Split | undefined {
   const { count, total, unitNs, multiple = 1, steps } = call;
-  if (total * unitNs < WORTH_NS) return undefined;
+  const { threads, worthNs, partNs } = sharing;
+  if (!(total * unitNs > worthNs)) return undefined;
   const units = Math.max(
     total / (threads * PARTS_A_THREAD),
-    PART_NS / unitNs,
+    partNs / unitNs,
     total / MOST_PARTS,
     1,
   );

@@ -8,7 +8,7 @@ import { relaxed, simd128 } from './module.generated.ts';
 import { moduleFrom } from './module.ts';
 import { shareKernels } from './shared-kernels.ts';
 import { mayWait } from './thread-control.ts';
-import { type SpawnThread, ThreadPool } from './thread-pool.ts';
+import { type PoolOptions, type SpawnThread, ThreadPool } from './thread-pool.ts';
 
 /** Which instructions the kernels use. */
 export type WasmVariant = 'simd128' | 'relaxed';
@@ -28,6 +28,8 @@ export interface WasmOptions {
   readonly threads?: number;
   /** Starts the others: `spawnKernelThread` of `mobillm/threads/node` or `mobillm/threads/browser`. */
   readonly spawn?: SpawnThread;
+  /** How work is shared out; for tests. */
+  readonly pool?: PoolOptions;
 }
 
 /** AssemblyScript SIMD kernels over one linear memory; handles are byte addresses in it. */
@@ -104,7 +106,8 @@ export function wasmBackend(options: WasmOptions = {}): WasmBackend {
     const kernels = instantiate(variant, heap);
     if (!kernels) continue;
     if (!many || !spawn) return backendOver(heap, variant, kernels, null, fallbackReason);
-    const pool = new ThreadPool(heap.memory, threads, spawn, () => heap.alloc('u8', SCRATCH_BYTES));
+    const scratchOf = () => heap.alloc('u8', SCRATCH_BYTES);
+    const pool = new ThreadPool(heap.memory, threads, spawn, scratchOf, options.pool);
     const shared = shareKernels(pool, moduleFrom(sources[variant], 'shared'), kernels);
     return backendOver(heap, variant, shared, pool, null);
   }

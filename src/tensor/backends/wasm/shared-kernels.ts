@@ -159,7 +159,7 @@ export function shareKernels(
     const alone = calls[name];
     table[name] = (...args) => {
       const call = cut(args);
-      const split = call && splitOf(call, pool.threads);
+      const split = call && splitOf(call, pool);
       if (split) pool.run(shared[name], args, split);
       else alone(...args);
     };
@@ -170,7 +170,7 @@ export function shareKernels(
     // Of each tile: 16 queries, by keys nobody knows here; a tile of keys at the least, and the past.
     const unitNs = NS.product * 16 * 2 * headDim * (64 + past);
     const steps = [...args.map(() => 0), 1, 0];
-    const split = splitOf({ count: 15, total, unitNs, steps }, pool.threads);
+    const split = splitOf({ count: 15, total, unitNs, steps }, pool);
     if (split) pool.run(shared.attentionPart, [...args, 0, 0], split);
     else calls.attention(...args);
   };

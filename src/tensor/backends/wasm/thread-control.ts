@@ -25,6 +25,8 @@ export const WORD = {
   failed: 48,
   /** Messages sent to every thread: one that has taken fewer goes back to its event loop for them. */
   mail: 49,
+  /** Parts that threads other than the caller have done so far, from 0 again behind 2^32. */
+  helped: 50,
   /** The job: which kernel, how many arguments, which of them counts units, units, grain, parts. */
   kernel: 64,
   argumentCount: 65,
@@ -139,6 +141,7 @@ export function work(
       failure = error;
       Atomics.store(words, WORD.failed, 1);
     }
+    if (thread > 0) Atomics.add(words, WORD.helped, 1);
     if (Atomics.add(words, WORD.done, 1) === parts - 1) Atomics.notify(words, WORD.done);
   }
 }

@@ -1,4 +1,5 @@
 import { BackendError } from '../../errors.ts';
+import { SHARING, type Sharing } from './grain.ts';
 import type { ThreadMessage, ThreadModule, ThreadPort, ThreadReady } from './kernel-thread.ts';
 import {
   type Call,
@@ -36,10 +37,20 @@ export interface SharedKernel {
   readonly modules: number;
 }
 
+/** What only tests set. */
+export interface PoolOptions {
+  /** `auto`: calls that gain by it; `always`: all that can be cut. */
+  readonly share?: keyof typeof SHARING;
+  /** After so many milliseconds without an answer a thread is taken for dead. */
+  readonly patienceMs?: number;
+}
+
 /** Threads that compute over one memory together with the one that owns them. */
-export class ThreadPool {
+export class ThreadPool implements Sharing {
   /** That compute, the owner included. */
   readonly threads: number;
+  readonly worthNs: number;
+  readonly partNs: number;
   /** Resolves once all run their first module; rejects with what kept one from it. */
   readonly ready: Promise<void>;
   private readonly control: Control = controlOver();
@@ -59,9 +70,11 @@ export class ThreadPool {
     threads: number,
     spawn: SpawnThread,
     scratchOf: (thread: number) => number,
-    patienceMs = PATIENCE_MS,
+    { share = 'auto', patienceMs = PATIENCE_MS }: PoolOptions = {},
   ) {
     this.threads = threads;
+    this.worthNs = SHARING[share].worthNs;
+    this.partNs = SHARING[share].partNs;
     this.patienceMs = patienceMs;
     this.members = Array.from({ length: threads - 1 }, spawn);
     const up = this.members.map((member, i) => {
@@ -135,6 +148,11 @@ export class ThreadPool {
       this.fault = new BackendError('a kernel failed in a thread', { cause: failure });
       throw this.fault;
     }
+  }
+
+  /** Parts of jobs that other threads than the owner have done so far. */
+  get helped(): number {
+    return Atomics.load(this.control.words, WORD.helped) >>> 0;
   }
 
   /** Ends all threads; kernels cannot be run afterwards. */
