@@ -2,6 +2,8 @@ import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promise
 import { basename, dirname, join } from 'node:path';
 import {
   type Backbone,
+  directReader,
+  type LayerReader,
   type LoadProgress,
   type PackedContent,
   PackedFile,
@@ -10,18 +12,21 @@ import {
   packedWeights,
   packingWeights,
   type StoredModel,
+  streamedWeights,
   type WeightPrecision,
   type WeightSource,
 } from '../model/index.ts';
+import type { ByteSource } from '../platform/index.ts';
 import {
   cacheDir,
   fileByteSource,
   fileError,
   moveFileAtomic,
   sha256Bytes,
+  sha256Hasher,
   temporaryBeside,
 } from '../platform/node.ts';
-import { type Backend, MobillmError } from '../tensor/index.ts';
+import { type Backend, MobillmError, UsageError } from '../tensor/index.ts';
 
 /**
  * What is done with packed weights in the cache. `never`: nothing. `auto`: read where they are there,
@@ -50,62 +55,88 @@ export function packedPath(content: PackedContent, env: NodeJS.ProcessEnv = proc
   return join(cacheDir(env), 'packed', packedFileName(content));
 }
 
-/** A model with its weights as the cache holds them, or out of its files. */
+/** Where the weights of a running model are: in memory, or read layer by layer. */
+export type WeightPlace = 'resident' | 'stream';
+
+/** How a model is loaded. */
+export interface LoadPackedOptions {
+  readonly precision: WeightPrecision;
+  readonly backend: Backend;
+  readonly mode: PackMode;
+  /** `resident` unless told. */
+  readonly weights?: WeightPlace;
+  /** Reads layers of the file at a path while others compute; where left out, they are read in between. */
+  readonly layerReader?: (source: ByteSource) => LayerReader;
+  readonly onProgress?: LoadProgress;
+}
+
+/**
+ * A model with its weights as the cache holds them, or out of its files.
+ * @throws UsageError where weights are to be streamed, and there is no packed file nor may one be made
+ */
 export async function loadPacked(
   model: StoredModel,
   weights: WeightSource,
-  options: {
-    readonly precision: WeightPrecision;
-    readonly backend: Backend;
-    readonly mode: PackMode;
-    readonly onProgress?: LoadProgress;
-  },
+  options: LoadPackedOptions,
 ): Promise<{ backbone: Backbone; packed: PackedState }> {
-  const { precision, backend, mode, onProgress } = options;
+  const { precision, backend, onProgress } = options;
+  const stream = options.weights === 'stream';
+  if (stream && options.mode === 'never') {
+    throw new UsageError('--weights stream: reads packed weights, which --no-pack forbids');
+  }
+  const mode = stream ? 'always' : options.mode;
   const load = (from: WeightSource) => model.load(from, precision, backend, onProgress);
   // f32 is neither quantized nor arranged: a packed file would hold the model's own, in more bytes.
-  if (mode === 'never' || precision === 'f32') {
+  if (mode === 'never' || (precision === 'f32' && !stream)) {
     return { backbone: await load(weights), packed: { state: 'unused', notes: [] } };
   }
   const content = { fingerprint: weights.fingerprint, precision };
   const path = packedPath(content);
   const notes: string[] = [];
-  try {
+  const unpacked = async () => {
+    return { backbone: await load(weights), packed: { state: 'unused', notes } as const };
+  };
+  const read = async (state: 'read' | 'written') => {
     const source = await fileByteSource(path);
+    let kept = false;
     try {
       const file = await PackedFile.open(source, content, sha256Bytes);
-      const backbone = await load(packedWeights(weights, file));
-      return { backbone, packed: { state: 'read', path, bytes: source.size, notes } };
+      let from = packedWeights(weights, file);
+      if (stream) {
+        // Nobody looks at hashes in the middle of a pass, so the whole file is looked at now.
+        await file.verify(sha256Hasher);
+        from = streamedWeights(weights, file, (options.layerReader ?? directReader)(source));
+      }
+      const backbone = await load(from);
+      kept = stream;
+      return { backbone, packed: { state, path, bytes: source.size, notes } };
     } finally {
-      await source.close();
+      if (!kept) await source.close();
     }
+  };
+  try {
+    return await read('read');
   } catch (error) {
     if (!isFileFault(error)) throw error;
     if (error.code !== 'E_NOT_FOUND') notes.push(`${error.message}; not used`);
   }
-  if (mode === 'auto' && model.weightBytes(precision) < WORTH_PACKING_BYTES) {
-    return { backbone: await load(weights), packed: { state: 'unused', notes } };
-  }
-  const file = await PackedFileOnDisk.begin(path, content).catch((error) => {
-    if (mode === 'always') throw error;
-    notes.push(`${(error as Error).message}; the weights were not packed`);
-  });
-  if (!file) return { backbone: await load(weights), packed: { state: 'unused', notes } };
-  const backbone = await load(packingWeights(weights, file)).catch(async (error) => {
-    await file.drop();
-    throw error;
-  });
+  if (mode === 'auto' && model.weightBytes(precision) < WORTH_PACKING_BYTES) return unpacked();
+  // Written first and read afterwards: on the way no more than one matrix is in memory.
   try {
-    const bytes = await file.finish();
-    return { backbone, packed: { state: 'written', path, bytes, notes } };
-  } catch (error) {
-    if (mode === 'always') {
-      backbone.dispose();
+    const file = await PackedFileOnDisk.begin(path, content);
+    try {
+      await model.pack(packingWeights(weights, file), precision, backend, onProgress);
+    } catch (error) {
+      await file.drop();
       throw error;
     }
-    notes.push(`${(error as Error).message}; the weights were not packed`);
-    return { backbone, packed: { state: 'unused', notes } };
+    await file.finish();
+  } catch (error) {
+    if (mode === 'always' || !(error instanceof UsageError)) throw error;
+    notes.push(`${error.message}; the weights were not packed`);
+    return unpacked();
   }
+  return read('written');
 }
 
 /** Whether a failure is one of the packed file, so that the model's own files serve instead. */
@@ -123,7 +154,6 @@ class PackedFileOnDisk {
   private readonly temporary: string;
   private readonly handle: FileHandle;
   private readonly writer: PackedWriter;
-  private failure: unknown;
 
   private constructor(path: string, temporary: string, handle: FileHandle, content: PackedContent) {
     this.path = path;
@@ -152,24 +182,19 @@ class PackedFileOnDisk {
     }
   }
 
-  /** Appends a weight; a failure is told by `finish`, for the model loads all the same. */
+  /** Appends a weight. @throws UsageError when it could not be written */
   async add(...weight: Parameters<PackedWriter['add']>): Promise<void> {
-    if (this.failure !== undefined) return;
-    try {
-      await this.writer.add(...weight);
-    } catch (error) {
-      this.failure = error;
-    }
+    await this.writer.add(...weight).catch((error) => {
+      throw fileError('pack', this.path, error);
+    });
   }
 
   /** Puts the whole file in its place. @throws UsageError when it could not be written */
-  async finish(): Promise<number> {
+  async finish(): Promise<void> {
     try {
-      if (this.failure !== undefined) throw this.failure;
-      const bytes = await this.writer.finish();
+      await this.writer.finish();
       await this.handle.close();
       await moveFileAtomic(this.temporary, this.path);
-      return bytes;
     } catch (error) {
       await this.drop();
       throw fileError('pack', this.path, error);

@@ -52,14 +52,24 @@ export interface PackedBatch {
 /** Called after layer 1..L with the residual stream `[T, D]`, and with 0 for the embedding. Valid during the call. */
 export type LayerTap = (layer: number, hidden: Tensor) => void;
 
+/** Bytes of weights in memory. */
+export interface WeightMemory {
+  /** Held from load to `dispose`. */
+  readonly resident: number;
+  /** Slots for layers that are read when it is their turn; 0 where all are held. */
+  readonly slots: number;
+}
+
 /** A frozen model: forward only, no tape. */
 export interface Backbone {
   readonly family: ModelFamily;
   readonly config: BackboneConfig;
   readonly backend: Backend;
   readonly precision: WeightPrecision;
-  /** Bytes of weights on the backend. */
+  /** Bytes of all weights in the form in which they are computed with. */
   readonly weightBytes: number;
+  /** Where they are. */
+  readonly weightMemory: WeightMemory;
   /** Kernels that compute the matmuls, as shown to people. */
   readonly kernels: string;
   /**

@@ -16,6 +16,7 @@ import { embedding } from './nn/embedding.ts';
 import { FrozenModel } from './nn/frozen-model.ts';
 import { type LinearWeight, linear, linears } from './nn/linear.ts';
 import { longestWithin, positionsOf, segmentsOf } from './nn/packed-batch.ts';
+import type { Layers, TableWeight } from './nn/weight-stream.ts';
 
 /** BERT (Devlin et al. 2018): learned positions, token types, a layer norm after each block, GELU. */
 export interface BertConfig extends BackboneConfig {
@@ -48,21 +49,21 @@ export interface BertLayerParams {
 /** A BERT's weights; matrices of layers and words in f32 or packed, the rest in f32. */
 export interface BertParams {
   /** `[V, D]`. */
-  readonly embedTokens: LinearWeight;
+  readonly embedTokens: TableWeight;
   /** `[maxPositionEmbeddings, D]`. */
   readonly embedPositions: Tensor;
   /** `[typeVocabSize, D]`. */
   readonly embedTokenTypes: Tensor;
   readonly embeddingNorm: Tensor;
   readonly embeddingNormBias: Tensor;
-  readonly layers: readonly BertLayerParams[];
+  readonly layers: Layers<BertLayerParams>;
 }
 
 /**
  * A frozen BERT on one backend: an encoder, whose tokens see their whole sequence. It has no head
  * for words, so it generates nothing, and no cache.
  */
-export class Bert extends FrozenModel<BertConfig, BertParams, Tensor> {
+export class Bert extends FrozenModel<BertConfig, BertParams, Tensor, BertLayerParams> {
   readonly family = 'encoder';
 
   override forward(batch: PackedBatch, tap?: LayerTap): Tensor {
@@ -102,8 +103,7 @@ export class Bert extends FrozenModel<BertConfig, BertParams, Tensor> {
   }
 
   /** Attention block, then MLP block; each is added to its input `[T, D]`, and the sum normed. */
-  protected layer(index: number, x: Tensor, segments: Tensor): Tensor {
-    const p = this.params.layers[index];
+  protected layer(p: BertLayerParams, x: Tensor, segments: Tensor): Tensor {
     const attended = scope(() => {
       const heads = this.attend(p, x, segments);
       const sum = linear(heads, p.oProj, { bias: p.oProjBias, residual: x });

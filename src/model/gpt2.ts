@@ -5,6 +5,7 @@ import { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts
 import { embedding } from './nn/embedding.ts';
 import { type LinearWeight, linear } from './nn/linear.ts';
 import type { OutputHead } from './nn/output-head.ts';
+import type { Layers, TableWeight } from './nn/weight-stream.ts';
 
 /** GPT-2 (Radford et al. 2019): learned positions, layer norms before each block, GELU. */
 export interface Gpt2Config extends DecoderConfig {
@@ -34,26 +35,25 @@ export interface Gpt2LayerParams {
 /** A GPT-2's weights; matrices of layers and words in f32 or packed, the rest in f32. */
 export interface Gpt2Params {
   /** `[V, D]`. */
-  readonly embedTokens: LinearWeight;
+  readonly embedTokens: TableWeight;
   /** `[maxPositionEmbeddings, D]`. */
   readonly embedPositions: Tensor;
-  readonly layers: readonly Gpt2LayerParams[];
+  readonly layers: Layers<Gpt2LayerParams>;
   readonly norm: Tensor;
   readonly normBias: Tensor;
   /** `[V, D]`; left out when tied to `embedTokens`. */
-  readonly lmHead?: LinearWeight;
+  readonly lmHead?: TableWeight;
 }
 
 /** A frozen GPT-2 on one backend. */
-export class Gpt2 extends Decoder<Gpt2Config, Gpt2Params> {
+export class Gpt2 extends Decoder<Gpt2Config, Gpt2Params, Gpt2LayerParams> {
   protected embed({ ids }: PackedBatch, { positions }: DecoderLayout): Tensor {
     const { embedTokens, embedPositions } = this.params;
     return add(embedding(embedTokens, ids, this.backend), gatherRows(embedPositions, positions));
   }
 
   /** Attention block, then MLP block, each added to the residual stream `x` `[T, D]`. */
-  protected layer(index: number, x: Tensor, layout: DecoderLayout): Tensor {
-    const p = this.params.layers[index];
+  protected layer(p: Gpt2LayerParams, x: Tensor, layout: DecoderLayout, index: number): Tensor {
     const attended = scope(() => {
       const normed = this.norm(x, p.attentionNorm, p.attentionNormBias);
       const qkv = linear(normed, p.qkvProj, { bias: p.qkvProjBias });

@@ -50,7 +50,7 @@ export {
 } from './load-qwen3.ts';
 export { ACTIVATION_NAMES, ACTIVATIONS, type ActivationName } from './nn/activation.ts';
 export { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts';
-export { FrozenModel } from './nn/frozen-model.ts';
+export { FrozenModel, type LayeredParams } from './nn/frozen-model.ts';
 export type { LinearWeight } from './nn/linear.ts';
 export { type FinalNorm, finalNorm, type OutputHead } from './nn/output-head.ts';
 export {
@@ -58,6 +58,15 @@ export {
   rotaryFrequencies,
   scaleLlama3,
 } from './nn/rotary.ts';
+export {
+  directReader,
+  type LayerReader,
+  LayerStream,
+  type Layers,
+  type StreamedEntry,
+  StreamedMatrix,
+  type TableWeight,
+} from './nn/weight-stream.ts';
 export {
   folderDialogue,
   folderTokenizer,
@@ -85,12 +94,14 @@ export { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
 export {
   type ByteSink,
   type Digest,
+  type Hasher,
   type PackedContent,
   PackedFile,
   PackedWriter,
   packedFileName,
   packedWeights,
   packingWeights,
+  streamedWeights,
 } from './packed-file.ts';
 export { Qwen2, type Qwen2LayerParams } from './qwen2.ts';
 export { Qwen3, type Qwen3LayerParams } from './qwen3.ts';
@@ -188,4 +199,4 @@ export {
   safetensorsTypes,
 } from './weights/safetensors.ts';
 export { type CheckpointLayout, safetensorsWeightSource } from './weights/safetensors-source.ts';
-export type { StoredMatrix, WeightSource } from './weights/weight-source.ts';
+export type { StoredMatrix, StreamedWeights, WeightSource } from './weights/weight-source.ts';

@@ -13,6 +13,7 @@ import { embedding } from './nn/embedding.ts';
 import { type LinearWeight, linear, linears } from './nn/linear.ts';
 import type { OutputHead } from './nn/output-head.ts';
 import { type Llama3RopeScaling, Rotary, rotaryFrequencies, scaleLlama3 } from './nn/rotary.ts';
+import type { Layers, TableWeight } from './nn/weight-stream.ts';
 
 /** Llama (Touvron et al. 2023): RMS norms, rotary positions, grouped-query attention, SwiGLU. */
 export interface LlamaConfig extends DecoderConfig {
@@ -40,11 +41,11 @@ export interface LlamaLayerParams {
 /** A Llama's weights, each matrix in f32 or packed. */
 export interface LlamaParams<Layer extends LlamaLayerParams = LlamaLayerParams> {
   /** `[V, D]`. */
-  readonly embedTokens: LinearWeight;
-  readonly layers: readonly Layer[];
+  readonly embedTokens: TableWeight;
+  readonly layers: Layers<Layer>;
   readonly norm: Tensor;
   /** `[V, D]`; left out when tied to `embedTokens`. */
-  readonly lmHead?: LinearWeight;
+  readonly lmHead?: TableWeight;
   /** `[headDim/2]`, what frequencies are divided by; only where `ropeScaling` says so. */
   readonly ropeFactors?: Tensor;
 }
@@ -59,7 +60,8 @@ export interface Heads {
 /** A frozen Llama on one backend. */
 export class Llama<Layer extends LlamaLayerParams = LlamaLayerParams> extends Decoder<
   LlamaConfig,
-  LlamaParams<Layer>
+  LlamaParams<Layer>,
+  Layer
 > {
   private readonly rotary: Rotary;
 
@@ -95,8 +97,7 @@ export class Llama<Layer extends LlamaLayerParams = LlamaLayerParams> extends De
   }
 
   /** Attention block, then MLP block, each added to the residual stream `x` `[T, D]`. */
-  protected layer(index: number, x: Tensor, layout: DecoderLayout): Tensor {
-    const p = this.params.layers[index];
+  protected layer(p: Layer, x: Tensor, layout: DecoderLayout, index: number): Tensor {
     const { rmsNormEps } = this.config;
     const attended = scope(() => {
       const { q, k, v } = this.project(p, rmsNorm(x, p.inputLayernorm, rmsNormEps));

@@ -13,6 +13,7 @@ import { Decoder, type DecoderConfig, type DecoderLayout } from './nn/decoder.ts
 import { embedding } from './nn/embedding.ts';
 import { type LinearWeight, linear, linears } from './nn/linear.ts';
 import type { OutputHead } from './nn/output-head.ts';
+import type { Layers, TableWeight } from './nn/weight-stream.ts';
 
 /** Rows of the position table before that of position 0: left over from a padding token's. */
 export const OPT_POSITION_OFFSET = 2;
@@ -48,18 +49,18 @@ export interface OptLayerParams {
 /** An OPT's weights; matrices of layers and words in f32 or packed, the rest in f32. */
 export interface OptParams {
   /** `[V, D]`. */
-  readonly embedTokens: LinearWeight;
+  readonly embedTokens: TableWeight;
   /** `[OPT_POSITION_OFFSET + maxPositionEmbeddings, D]`. */
   readonly embedPositions: Tensor;
-  readonly layers: readonly OptLayerParams[];
+  readonly layers: Layers<OptLayerParams>;
   readonly norm: Tensor;
   readonly normBias: Tensor;
   /** `[V, D]`; left out when tied to `embedTokens`. */
-  readonly lmHead?: LinearWeight;
+  readonly lmHead?: TableWeight;
 }
 
 /** A frozen OPT on one backend. */
-export class Opt extends Decoder<OptConfig, OptParams> {
+export class Opt extends Decoder<OptConfig, OptParams, OptLayerParams> {
   protected embed({ ids }: PackedBatch, { positions }: DecoderLayout): Tensor {
     const { embedTokens, embedPositions } = this.params;
     const rows = Int32Array.from(positions.toArray(), (t) => t + OPT_POSITION_OFFSET);
@@ -68,8 +69,7 @@ export class Opt extends Decoder<OptConfig, OptParams> {
   }
 
   /** Attention block, then MLP block, each added to the residual stream `x` `[T, D]`. */
-  protected layer(index: number, x: Tensor, layout: DecoderLayout): Tensor {
-    const p = this.params.layers[index];
+  protected layer(p: OptLayerParams, x: Tensor, layout: DecoderLayout, index: number): Tensor {
     const { numAttentionHeads, headDim, activation } = this.config;
     const attended = scope(() => {
       const [q, k, v] = linears(

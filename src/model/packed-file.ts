@@ -1,15 +1,24 @@
 import type { ByteSource } from '../platform/byte-source.ts';
 import {
   BLOCK,
-  emptyPacked,
   PACK_LAYOUT,
   PANEL,
   PackedLinear,
+  packedByteLength,
   ZERO_POINT,
 } from '../quant/index.ts';
-import { bytesPerElement, FormatError, keep, Tensor, viewTypedArray } from '../tensor/index.ts';
+import { bytesPerElement, FormatError, type Tensor, viewTypedArray } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import type { LinearWeight } from './nn/linear.ts';
+import {
+  arraysOf,
+  bytesOf,
+  emptyWeight,
+  type LayerReader,
+  LayerStream,
+  type StreamedEntry,
+  StreamedMatrix,
+} from './nn/weight-stream.ts';
 import { INT4_GROUP, INT8_GROUP } from './pack-matrix.ts';
 import type { WeightSource } from './weights/weight-source.ts';
 
@@ -28,8 +37,18 @@ const ALIGNMENT = 64;
 /** An index of a model of 1,000 layers has less. */
 const MAX_INDEX_BYTES = 2 ** 26;
 
+/** Read at once while a file is verified. */
+const VERIFY_BYTES = 2 ** 20;
+
 /** SHA-256 of bytes as 64 lower-case hex digits. */
 export type Digest = (bytes: Uint8Array) => string | Promise<string>;
+
+/** A SHA-256 over bytes that come in pieces. */
+export interface Hasher {
+  update(bytes: Uint8Array): void;
+  /** 64 lower-case hex digits. */
+  hex(): string;
+}
 
 /** Where a file of packed weights is written: positional, like the reads. */
 export interface ByteSink {
@@ -100,14 +119,6 @@ function parseIndex(bytes: Uint8Array): PackedIndex | undefined {
   }
 }
 
-/** A tensor's memory as bytes: itself where it can be seen, until anything is allocated. */
-function bytesOf({ backend, handle, dtype, numel }: Tensor): { bytes: Uint8Array; copy: boolean } {
-  const view = backend.view?.(handle, dtype, numel);
-  const seen = view ?? backend.read(handle, dtype, numel);
-  const bytes = new Uint8Array(seen.buffer, seen.byteOffset, seen.byteLength);
-  return { bytes, copy: view === undefined };
-}
-
 /** Writes weights one by one as they lie in a backend's memory. */
 export class PackedWriter {
   private readonly sink: ByteSink;
@@ -125,9 +136,8 @@ export class PackedWriter {
   /** Appends a weight. Whatever the sink throws passes. */
   async add(name: string, weight: LinearWeight): Promise<void> {
     const matrix = weight instanceof PackedLinear ? weight : undefined;
-    const tensors = matrix ? matrix.tensors : [weight as Tensor];
     const parts: PackedPart[] = [];
-    for (const tensor of tensors) {
+    for (const tensor of arraysOf(weight)) {
       const { bytes } = bytesOf(tensor);
       const offset = align(this.end);
       await this.sink.write(this.end, new Uint8Array(offset - this.end));
@@ -243,29 +253,64 @@ export class PackedFile {
     shape: readonly number[],
     backend: Tensor['backend'],
   ): Promise<LinearWeight> {
-    const entry = this.entries.get(name);
-    if (entry?.shape.join() !== shape.join()) {
-      throw packedError(this.source, `it has no ${name} of [${shape}]`);
-    }
-    const { format, parts } = entry;
-    const weight =
-      format === 'f32'
-        ? keep(Tensor.empty(shape, 'f32', backend))
-        : emptyPacked(
-            format,
-            shape[0],
-            shape[1],
-            format === 'qc8w' ? INT8_GROUP : INT4_GROUP,
-            backend,
-          );
+    const entry = this.entry(name, shape);
+    const weight = emptyWeight(entry, backend);
     try {
-      const tensors = weight instanceof Tensor ? [weight] : (weight as PackedLinear).tensors;
-      for (const [i, tensor] of tensors.entries()) await this.fill(name, tensor, parts[i]);
+      for (const [i, tensor] of arraysOf(weight).entries()) {
+        await this.fill(name, tensor, entry.parts[i]);
+      }
       return weight;
     } catch (error) {
       weight.dispose();
       throw error;
     }
+  }
+
+  /**
+   * Where a weight lies, for whom it stays there.
+   * @throws FormatError (E_PACKED) for one that is missing, or of another shape or length
+   */
+  streamedEntry(name: string, shape: readonly number[]): StreamedEntry {
+    const entry = this.entry(name, shape);
+    const [rows, columns = 1] = shape;
+    const { format, parts } = entry;
+    const group = format === 'qc8w' ? INT8_GROUP : INT4_GROUP;
+    const bytes =
+      format === 'f32' ? 4 * rows * columns : packedByteLength(format, rows, columns, group);
+    if (parts.reduce((sum, part) => sum + part.bytes, 0) !== bytes) {
+      throw packedError(this.source, `${name} has another length there`);
+    }
+    return entry;
+  }
+
+  /**
+   * Holds every array against its SHA-256, a piece at a time: for whom reads it later without.
+   * @throws FormatError (E_PACKED) naming the one that is damaged
+   */
+  async verify(hasher: () => Hasher): Promise<void> {
+    const buffer = new Uint8Array(VERIFY_BYTES);
+    for (const { name, parts } of this.entries.values()) {
+      for (const { offset, bytes, sha256 } of parts) {
+        const hash = hasher();
+        for (let done = 0; done < bytes; ) {
+          const piece = buffer.subarray(0, Math.min(buffer.length, bytes - done));
+          await this.source.readInto(offset + done, piece);
+          hash.update(piece);
+          done += piece.length;
+        }
+        if (hash.hex() !== sha256) {
+          throw packedError(this.source, `${name} is damaged: its SHA-256 is another`);
+        }
+      }
+    }
+  }
+
+  private entry(name: string, shape: readonly number[]): PackedEntry {
+    const entry = this.entries.get(name);
+    if (entry?.shape.join() !== shape.join()) {
+      throw packedError(this.source, `it has no ${name} of [${shape}]`);
+    }
+    return entry;
   }
 
   private async fill(name: string, tensor: Tensor, part: PackedPart | undefined): Promise<void> {
@@ -294,6 +339,30 @@ function packedError({ name }: ByteSource, what: string): FormatError {
 /** A model's weights, out of a packed file: its files are not read for them. */
 export function packedWeights(source: WeightSource, file: PackedFile): WeightSource {
   return { ...source, packed: (name, shape, backend) => file.weight(name, shape, backend) };
+}
+
+/**
+ * A model's weights that stay in a packed file, which was verified: layers and matrices of words are
+ * read when they are needed, the rest now.
+ */
+export function streamedWeights(
+  source: WeightSource,
+  file: PackedFile,
+  reader: LayerReader,
+): WeightSource {
+  return {
+    ...packedWeights(source, file),
+    streamed: {
+      matrix: (name, shape, backend) =>
+        new StreamedMatrix(file.streamedEntry(name, shape), reader, backend),
+      layers: (names, grow, backend) => {
+        const entries = names.map(
+          (layer) => new Map(layer.map(([name, shape]) => [name, file.streamedEntry(name, shape)])),
+        );
+        return new LayerStream(entries, grow, reader, backend);
+      },
+    },
+  };
 }
 
 /** A model's weights, each written to a packed file as soon as it is loaded. */

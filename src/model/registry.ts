@@ -22,7 +22,13 @@ import { loadOpt, optConfigFromJson, optTensorNames, optWeights } from './load-o
 import { loadQwen2, qwen2ConfigFromGguf, qwen2ConfigFromJson, qwen2Weights } from './load-qwen2.ts';
 import { loadQwen3, qwen3ConfigFromGguf, qwen3ConfigFromJson, qwen3Weights } from './load-qwen3.ts';
 import type { DecoderConfig } from './nn/decoder.ts';
-import { type LoadProgress, plannedBytes, plannedWeights, type WeightPlan } from './weight-plan.ts';
+import {
+  type LoadProgress,
+  passPlan,
+  plannedBytes,
+  plannedWeights,
+  type WeightPlan,
+} from './weight-plan.ts';
 import type { GgufFile } from './weights/gguf.ts';
 import { type GgufLayout, ggufWeightSource } from './weights/gguf-source.ts';
 import type { JsonFile } from './weights/hf-folder.ts';
@@ -164,6 +170,16 @@ export interface StoredModel {
     backend: Backend,
     onProgress?: LoadProgress,
   ): Promise<Backbone>;
+  /**
+   * Makes every weight in turn as `load` would, for `weights.loaded`; none is held longer.
+   * @throws FormatError as `load`
+   */
+  pack(
+    weights: WeightSource,
+    precision: WeightPrecision,
+    backend: Backend,
+    onProgress?: LoadProgress,
+  ): Promise<void>;
 }
 
 /**
@@ -228,6 +244,7 @@ function storedModel(
     cacheBytesPerToken: family === 'decoder' ? cacheBytes(config as DecoderConfig) : 0,
     weightBytes: (precision) => plannedBytes(plan(config as never), weights(''), precision),
     load: (...args) => load(config as never, ...args),
+    pack: (...args) => passPlan(plan(config as never), ...args),
   };
 }
 

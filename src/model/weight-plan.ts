@@ -1,8 +1,9 @@
 import { type Backend, keep, type Tensor, tensor } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import type { LinearWeight } from './nn/linear.ts';
+import type { StreamedMatrix } from './nn/weight-stream.ts';
 import { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
-import type { WeightSource } from './weights/weight-source.ts';
+import type { StreamedWeights, WeightSource } from './weights/weight-source.ts';
 
 /** A matrix `[rows, columns]` that is held as the precision says. */
 export interface MatrixSpec {
@@ -81,6 +82,25 @@ export function plannedBytes(
   return bytes;
 }
 
+async function loadWeight(
+  name: string,
+  spec: MatrixSpec | PlainSpec,
+  source: WeightSource,
+  precision: WeightPrecision,
+  backend: Backend,
+): Promise<LinearWeight> {
+  if (source.packed) return source.packed(name, spec.shape, backend);
+  if (spec.kind === 'matrix') {
+    return packMatrix(await source.matrix(name, ...spec.shape), precision, backend);
+  }
+  const [rows, columns] = spec.shape;
+  const values =
+    columns === undefined
+      ? await source.vector(name, rows)
+      : (await source.matrix(name, rows, columns)).toFloat32();
+  return keep(tensor(values, spec.shape, { backend }));
+}
+
 /**
  * Takes a model's weights out of their source one by one, so that only one is held twice. When one
  * cannot be had, those before it are given back.
@@ -93,28 +113,16 @@ export async function loadPlan<Plan extends WeightPlan>(
   backend: Backend,
   onProgress?: LoadProgress,
 ): Promise<Loaded<Plan>> {
+  if (source.streamed) return streamPlan(plan, source, source.streamed, backend);
   const all = [...plannedWeights(plan)];
   const total = all.filter(([, { kind }]) => kind === 'matrix').length;
   const held = new Map<string, LinearWeight>();
   let done = 0;
   try {
     for (const [name, spec] of all) {
-      const { kind, shape } = spec;
-      if (source.packed) {
-        held.set(name, await source.packed(name, shape, backend));
-      } else if (kind === 'matrix') {
-        const stored = await source.matrix(name, ...spec.shape);
-        held.set(name, packMatrix(stored, precision, backend));
-      } else {
-        const [rows, columns] = shape;
-        const values =
-          columns === undefined
-            ? await source.vector(name, rows)
-            : (await source.matrix(name, rows, columns)).toFloat32();
-        held.set(name, keep(tensor(values, shape, { backend })));
-      }
+      held.set(name, await loadWeight(name, spec, source, precision, backend));
       await source.loaded?.(name, held.get(name) as LinearWeight);
-      if (kind === 'matrix') onProgress?.(++done, total);
+      if (spec.kind === 'matrix') onProgress?.(++done, total);
     }
   } catch (error) {
     for (const weight of held.values()) weight.dispose();
@@ -123,8 +131,67 @@ export async function loadPlan<Plan extends WeightPlan>(
   return grow(plan, held, '') as Loaded<Plan>;
 }
 
+/** Vectors and tables in memory, layers and matrices beside them as the source streams them. */
+async function streamPlan<Plan extends WeightPlan>(
+  plan: Plan,
+  source: WeightSource,
+  streamed: StreamedWeights,
+  backend: Backend,
+): Promise<Loaded<Plan>> {
+  const { layers: layerPlans, ...others } = plan;
+  const held = new Map<string, LinearWeight | StreamedMatrix>();
+  try {
+    for (const [name, { kind, shape }] of plannedWeights(others)) {
+      const weight =
+        kind === 'matrix'
+          ? streamed.matrix(name, shape, backend)
+          : ((await source.packed?.(name, shape, backend)) as LinearWeight);
+      held.set(name, weight);
+    }
+    const names = (layerPlans as readonly WeightPlan[]).map((layer, i) =>
+      Array.from(
+        plannedWeights(layer, `layers.${i}.`),
+        ([name, { shape }]) => [name, shape] as const,
+      ),
+    );
+    const layers = streamed.layers(
+      names,
+      (i, weights) => grow((layerPlans as readonly WeightPlan[])[i], weights, `layers.${i}`),
+      backend,
+    );
+    return { ...(grow(others, held, '') as object), layers } as unknown as Loaded<Plan>;
+  } catch (error) {
+    for (const weight of held.values()) weight.dispose();
+    throw error;
+  }
+}
+
+/**
+ * Takes a model's weights out of their source one by one, for whom `source.loaded` hands them to;
+ * none is held longer.
+ * @throws as `loadPlan`
+ */
+export async function passPlan(
+  plan: WeightPlan,
+  source: WeightSource,
+  precision: WeightPrecision,
+  backend: Backend,
+  onProgress?: LoadProgress,
+): Promise<void> {
+  const all = [...plannedWeights(plan)];
+  for (const [i, [name, spec]] of all.entries()) {
+    const weight = await loadWeight(name, spec, source, precision, backend);
+    try {
+      await source.loaded?.(name, weight);
+    } finally {
+      weight.dispose();
+    }
+    onProgress?.(i + 1, all.length);
+  }
+}
+
 /** The plan with its weights in their places. */
-function grow(plan: unknown, held: ReadonlyMap<string, LinearWeight>, path: string): unknown {
+function grow(plan: unknown, held: ReadonlyMap<string, unknown>, path: string): unknown {
   if (isSpec(plan)) return held.get(path);
   if (typeof plan !== 'object' || plan === null) return undefined;
   const at = (key: string | number) => (path ? `${path}.${key}` : `${key}`);

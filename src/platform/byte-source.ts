@@ -19,6 +19,8 @@ export interface ByteSource {
    * @throws FormatError `E_TRUNCATED` when the range does not lie inside the source.
    */
   readInto(offset: number, target: Uint8Array): Promise<void>;
+  /** As `readInto`, done when it returns: for a forward pass. Left out where that cannot be. */
+  readIntoSync?(offset: number, target: Uint8Array): void;
   /** Gives the handle back; reading afterwards fails. Closing twice is fine. */
   close(): Promise<void>;
 }
@@ -41,6 +43,11 @@ export function checkRange(name: string, size: number, offset: number, length: n
 /** A source over bytes in memory; reads are copies, so the reader may keep or change them. */
 export function memoryByteSource(bytes: Uint8Array, name = 'memory'): ByteSource {
   let data: Uint8Array | null = bytes;
+  const fill = (offset: number, target: Uint8Array) => {
+    if (data === null) throw new FormatError(`read: ${name}: source is closed`);
+    checkRange(name, data.byteLength, offset, target.byteLength);
+    target.set(data.subarray(offset, offset + target.byteLength));
+  };
   return {
     name,
     size: bytes.byteLength,
@@ -50,10 +57,9 @@ export function memoryByteSource(bytes: Uint8Array, name = 'memory'): ByteSource
       return data.slice(offset, offset + length);
     },
     async readInto(offset, target) {
-      if (data === null) throw new FormatError(`read: ${name}: source is closed`);
-      checkRange(name, data.byteLength, offset, target.byteLength);
-      target.set(data.subarray(offset, offset + target.byteLength));
+      fill(offset, target);
     },
+    readIntoSync: fill,
     async close() {
       data = null;
     },

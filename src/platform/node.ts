@@ -377,6 +377,12 @@ export function sha256Bytes(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
+/** A SHA-256 over bytes that come in pieces. */
+export function sha256Hasher(): { update(bytes: Uint8Array): void; hex(): string } {
+  const hash = createHash('sha256');
+  return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
+}
+
 /**
  * SHA-256 of a file's bytes as 64 lower-case hex digits.
  * @param options.onProgress is told the bytes hashed so far and the file's size.

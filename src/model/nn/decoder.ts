@@ -1,8 +1,8 @@
 import { attention, noGrad, reshape, scope, type Tensor, UsageError } from '../../tensor/index.ts';
 import type { BackboneConfig, KvCache, LayerTap, PackedBatch } from '../backbone.ts';
-import { FrozenModel } from './frozen-model.ts';
+import { outputRows } from './embedding.ts';
+import { FrozenModel, type LayeredParams } from './frozen-model.ts';
 import { appendToCache, newKvCache } from './kv-cache.ts';
-import { linear } from './linear.ts';
 import { finalNorm, type OutputHead } from './output-head.ts';
 import { longestWithin, positionsOf, segmentsOf } from './packed-batch.ts';
 
@@ -26,11 +26,11 @@ export interface DecoderLayout {
 }
 
 /** A frozen model whose tokens see those before them, with a cache and an output head. */
-export abstract class Decoder<C extends DecoderConfig, P extends object> extends FrozenModel<
-  C,
-  P,
-  DecoderLayout
-> {
+export abstract class Decoder<
+  C extends DecoderConfig,
+  P extends LayeredParams<Layer>,
+  Layer,
+> extends FrozenModel<C, P, DecoderLayout, Layer> {
   readonly family = 'decoder';
 
   override forward(batch: PackedBatch, tap?: LayerTap): Tensor {
@@ -41,7 +41,7 @@ export abstract class Decoder<C extends DecoderConfig, P extends object> extends
 
   logits(hidden: Tensor): Tensor {
     const { norm, matrix } = this.outputHead;
-    return noGrad(() => scope(() => linear(finalNorm(norm, hidden), matrix)));
+    return noGrad(() => scope(() => outputRows(finalNorm(norm, hidden), matrix)));
   }
 
   /** An empty KV cache for `capacity` tokens, f32. */

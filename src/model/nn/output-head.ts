@@ -1,5 +1,5 @@
 import { layerNorm, rmsNorm, type Tensor } from '../../tensor/index.ts';
-import type { LinearWeight } from './linear.ts';
+import type { TableWeight } from './weight-stream.ts';
 
 /** The final norm of a decoder, which sees the last layer's hidden states `[R, D]`. */
 export interface FinalNorm {
@@ -16,7 +16,7 @@ export interface FinalNorm {
 export interface OutputHead {
   readonly norm: FinalNorm;
   /** `[V, D]`; where tied, the embedding. */
-  readonly matrix: LinearWeight;
+  readonly matrix: TableWeight;
 }
 
 /** Rows `[R, D]` after the final norm. */

@@ -1,5 +1,6 @@
 import type { Backend } from '../../tensor/index.ts';
 import type { LinearWeight } from '../nn/linear.ts';
+import type { LayerStream, StreamedMatrix } from '../nn/weight-stream.ts';
 import type { GgmlType } from './dequantize.ts';
 
 /** A matrix as a file holds it: rows of blocks, and the way to plain numbers. */
@@ -13,6 +14,22 @@ export interface StoredMatrix {
   readonly bytes: Uint8Array;
   /** `[N, K]` as f32. */
   toFloat32(): Float32Array;
+}
+
+/** Weights that are read in the middle of a forward pass. */
+export interface StreamedWeights {
+  /** @throws FormatError when missing or of another shape */
+  matrix(name: string, shape: readonly number[], backend: Backend): StreamedMatrix;
+  /**
+   * @param names of each layer's weights, with their shapes
+   * @param grow a layer out of its weights by name
+   * @throws FormatError when one is missing or of another shape
+   */
+  layers<Layer>(
+    names: readonly (readonly (readonly [name: string, shape: readonly number[]])[])[],
+    grow: (index: number, held: ReadonlyMap<string, LinearWeight>) => Layer,
+    backend: Backend,
+  ): LayerStream<Layer>;
 }
 
 /**
@@ -35,6 +52,8 @@ export interface WeightSource {
   vector(name: string, length: number): Promise<Float32Array>;
   /** Where weights lie packed already: one in a backend's memory, as a plan would have made it. */
   packed?(name: string, shape: readonly number[], backend: Backend): Promise<LinearWeight>;
+  /** Where weights stay in a packed file: matrices of words, and layers by the names of their weights. */
+  readonly streamed?: StreamedWeights;
   /** Is told every weight of a plan once it lies in a backend's memory. */
   loaded?(name: string, weight: LinearWeight): Promise<void>;
 }
