@@ -8,6 +8,9 @@ export type BenchFormat = 'md' | 'json' | 'csv';
 /** A test and its repetitions so far. */
 export interface BenchResult {
   readonly test: BenchTest;
+  /** That computed, and the backend that they are of. */
+  readonly threads: number;
+  readonly backend: string;
   /** When its first repetition began, ISO 8601. */
   readonly startedAt: string;
   /** At least one. */
@@ -17,7 +20,7 @@ export interface BenchResult {
 /** What the report says of the model. */
 export type BenchedModel = Pick<
   DeviceInfo,
-  'architecture' | 'parameters' | 'precision' | 'weightBytes' | 'backend' | 'kernels'
+  'architecture' | 'parameters' | 'precision' | 'weightBytes' | 'kernels'
 >;
 
 /** What was measured, and on what. */
@@ -27,7 +30,6 @@ export interface BenchSubject {
   readonly info: BenchedModel;
   readonly cpu: string;
   readonly runtime: string;
-  readonly threads: number;
   readonly check: BenchCheck;
   /** Highest resident set of the process, bytes; loading the model counts. */
   readonly peakRss: number;
@@ -82,14 +84,14 @@ function recordOf(subject: BenchSubject, result: BenchResult) {
   return {
     cpu_info: subject.cpu,
     runtime: subject.runtime,
-    backends: info.backend,
+    backends: result.backend,
     kernels: info.kernels,
     model_filename: subject.model,
     model_type: modelType(info),
     model_size: info.weightBytes,
     model_n_params: info.parameters,
     precision: info.precision,
-    n_threads: subject.threads,
+    n_threads: result.threads,
     test: testName(test),
     n_prompt: test.kind === 'tg' ? 0 : test.tokens,
     n_gen: test.kind === 'tg' ? test.tokens : 0,
@@ -142,8 +144,8 @@ function renderMarkdown(subject: BenchSubject, results: readonly BenchResult[]):
     ['model', false, () => modelType(info)],
     ['size', true, () => size],
     ['params', true, () => params],
-    ['backend', false, () => info.backend],
-    ['threads', true, () => String(subject.threads)],
+    ['backend', false, ({ backend }) => backend],
+    ['threads', true, ({ threads }) => String(threads)],
     ['test', true, ({ test }) => testName(test)],
     [
       't/s',

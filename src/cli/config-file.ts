@@ -4,7 +4,7 @@ import { closest, distance } from 'fastest-levenshtein';
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify } from 'yaml';
 import { fileError } from '../platform/node.ts';
 import { UsageError } from '../tensor/errors.ts';
-import { isNumberParser } from './flags.ts';
+import { isNumberOrWordParser, isNumberParser } from './flags.ts';
 import { VERSION } from './version.ts';
 
 /** Options that no file may hold: a file that names files, a secret, what prints and ends. */
@@ -144,7 +144,10 @@ function flagValue(option: Option, value: unknown, refuse: (message: string) => 
     if (!plain && !isScalarValue) wants('a list');
   } else if (option.argChoices) {
     if (!isScalarValue) wants(`one of ${option.argChoices.join(', ')}`);
-  } else if (typeof value !== 'string') {
+  } else if (
+    typeof value !== 'string' &&
+    !(isScalarValue && isNumberOrWordParser(option.parseArg))
+  ) {
     wants(typeof value === 'number' ? 'a text, in quotes' : 'a text');
   }
   if (VERBATIM.has(option.name())) return value;

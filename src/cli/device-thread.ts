@@ -18,14 +18,18 @@ import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
 import type { BenchCheck, BenchRun, BenchTest } from './bench-engine.ts';
-import type { PackedState, PackMode } from './packed-models.ts';
+import type { PackedState, PackMode, WeightPlace } from './packed-models.ts';
 
 /** Which model the thread loads, and onto what. */
 export interface LoadModelOptions {
   /** Path of the model file. */
   readonly path: string;
   readonly precision: WeightPrecision;
+  /** `resident` unless told. */
+  readonly weights?: WeightPlace;
   readonly backend: 'wasm' | 'cpu';
+  /** Threads that compute, this one included; of `wasm` alone. 1 unless told. */
+  readonly threads?: number;
   /** Replace every weight by a random one: the control that shows what pretraining is worth. */
   readonly randomSeed?: number;
   /** What is done with packed weights in the cache; `never` unless told. */
@@ -45,6 +49,8 @@ export interface DeviceInfo {
   /** Set when the weights are random ones made from it. */
   readonly randomSeed?: number;
   readonly backend: string;
+  /** Threads that compute. */
+  readonly threads: number;
   readonly kernels: string;
   readonly precision: WeightPrecision;
   readonly weightBytes: number;

@@ -12,6 +12,7 @@ import type { ChannelAffine, LoadedAdapter, ModelDialogue } from '../model/index
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
+import type { WasmBackend } from '../tensor/index.ts';
 import { instantiateAdapter, type SavedAdapter } from './adapter-folder.ts';
 import { type BenchRun, type BenchTest, checkEngine, prepareBench } from './bench-engine.ts';
 import type {
@@ -55,6 +56,7 @@ serveRpc(parentPort(), {
       randomSeed: options.randomSeed,
       contextLength: config.maxPositionEmbeddings,
       backend: backbone.backend.description,
+      threads: (backbone.backend as Partial<WasmBackend>).threads ?? 1,
       kernels: backbone.kernels,
       precision: backbone.precision,
       weightBytes: backbone.weightBytes,

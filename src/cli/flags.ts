@@ -1,11 +1,22 @@
+import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { unescapeTemplate } from '../data/index.ts';
 import { TAP_KINDS, type TapKind } from '../device/index.ts';
 import type { ModelFamily } from '../model/index.ts';
 import { ACTIVATION_BITS, type ActivationBits } from '../quant/index.ts';
+import { MOST_THREADS } from '../tensor/index.ts';
+import type { WeightPlace } from './packed-models.ts';
 
 /** Parsers of numbers: a configuration file has to hold a number where one of them stands. */
 const NUMBER_PARSERS = new WeakSet<object>();
+
+/** Parsers of flags that are a number or a word. */
+const NUMBER_OR_WORD_PARSERS = new WeakSet<object>();
+
+/** Whether a configuration file may hold a number or a text for a flag with that parser. */
+export function isNumberOrWordParser(parse: object | undefined): boolean {
+  return parse !== undefined && NUMBER_OR_WORD_PARSERS.has(parse);
+}
 
 /** Whether a flag's parser is one that `integer` or `decimal` made. */
 export function isNumberParser(parse: object | undefined): boolean {
@@ -91,17 +102,49 @@ function tapKinds(text: string): TapKind[] {
   return kinds;
 }
 
+/** How many threads compute: so many, or as many as there are cores. */
+export type ThreadChoice = 'auto' | number;
+
+/** Threads that `auto` takes at the most: small models have no more work to share at once. */
+const MOST_AUTO_THREADS = 16;
+
+/** Reads `auto` or a number of threads. @throws InvalidArgumentError for anything else */
+export function threadChoice(text: string): ThreadChoice {
+  if (text.trim() === 'auto') return 'auto';
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isSafeInteger(value) || value < 1 || value > MOST_THREADS) {
+    throw new InvalidArgumentError(`It must be auto, or a whole number from 1 to ${MOST_THREADS}.`);
+  }
+  return value;
+}
+NUMBER_OR_WORD_PARSERS.add(threadChoice);
+
+/** Threads of a choice on this machine. */
+export function threadsOf(choice: ThreadChoice): number {
+  return choice === 'auto' ? Math.min(availableParallelism(), MOST_AUTO_THREADS) : choice;
+}
+
+/** --threads, of what computes on the device. */
+export function threadsOption(): Option {
+  return new Option('--threads <n>', 'threads that compute on the device; auto: one a core')
+    .argParser(threadChoice)
+    .default('auto');
+}
+
 /** What the commands that load a model share. */
 export interface ModelFlags {
   readonly model: string;
   readonly precision: 'f32' | 'int8' | 'int4';
   readonly deviceBackend: 'wasm' | 'cpu';
+  /** One where it is left out. */
+  readonly threads?: ThreadChoice;
+  readonly weights?: WeightPlace;
   /** False for --no-pack. */
   readonly pack?: boolean;
 }
 
-/** --model, --precision, --device-backend. */
-export function addModelFlags(command: Command): Command {
+/** --model, --precision, --device-backend, --threads, --weights. */
+export function addModelFlags(command: Command, threads = threadsOption()): Command {
   return command
     .option(
       '--model <name|path>',
@@ -121,17 +164,29 @@ export function addModelFlags(command: Command): Command {
         .choices(['wasm', 'cpu'])
         .default('wasm'),
     )
-    .addOption(renamedWeightsOption())
+    .addOption(threads)
+    .addOption(weightsOption())
     .addOption(packOption());
 }
 
-/** `--weights int8`, as it was once spelled: refused with the name that it has now. */
-export function renamedWeightsOption(): Option {
-  return new Option('--weights <format>')
-    .argParser((value: string) => {
-      throw new InvalidArgumentError(`It is --precision ${value} now.`);
-    })
-    .hideHelp();
+/** Reads `--weights`; what it once was is refused by the name that it has now. */
+export function weightPlace(text: string): WeightPlace {
+  if (text === 'resident' || text === 'stream') return text;
+  throw new InvalidArgumentError(
+    ['f32', 'int8', 'int4'].includes(text)
+      ? `It is --precision ${text} now.`
+      : 'Allowed choices are resident, stream.',
+  );
+}
+
+/** --weights. */
+export function weightsOption(): Option {
+  return new Option(
+    '--weights <place>',
+    'resident: all in memory; stream: a layer at a time out of the packed file, in a fraction of it',
+  )
+    .argParser(weightPlace)
+    .default('resident');
 }
 
 /** --no-pack. */

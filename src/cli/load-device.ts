@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { UsageError } from '../tensor/errors.ts';
 import { DeviceThread } from './device-thread.ts';
-import type { ModelFlags } from './flags.ts';
+import { type ModelFlags, threadsOf } from './flags.ts';
 import { findModel } from './models.ts';
 import type { PackedState, PackMode } from './packed-models.ts';
 import { formatBytes, ProgressLine } from './progress.ts';
@@ -44,6 +44,15 @@ function packedLines({ state, path, bytes, notes }: PackedState, quiet: boolean)
   return [...notes.map((note) => `note: ${note}`), ...(quiet ? [] : words[state])];
 }
 
+/** @throws UsageError where several are asked of the reference, which has one */
+function deviceThreads({ deviceBackend, threads = 1 }: ModelFlags): number {
+  if (deviceBackend === 'wasm') return threadsOf(threads);
+  if (threads === 'auto' || threads === 1) return 1;
+  throw new UsageError(
+    `--threads: --device-backend ${deviceBackend} computes in one thread; use 1`,
+  );
+}
+
 /** Loads `--model` into a compute thread, showing how far it is. */
 export async function loadDevice(
   flags: ModelFlags,
@@ -55,7 +64,9 @@ export async function loadDevice(
     {
       path,
       precision: flags.precision,
+      weights: flags.weights,
       backend: flags.deviceBackend,
+      threads: deviceThreads(flags),
       randomSeed: options.randomSeed,
       pack: options.pack ?? (flags.pack === false ? 'never' : 'auto'),
     },

@@ -3,6 +3,7 @@ import { DeviceEngine } from '../device/index.ts';
 import { type BackboneConfig, type ModelDialogue, randomWeightSource } from '../model/index.ts';
 import { sha256File } from '../platform/node.ts';
 import { cpuBackend, setBackend, wasmBackend } from '../tensor/index.ts';
+import { spawnKernelThread } from '../threads/node.ts';
 import type { LoadModelOptions } from './device-thread.ts';
 import { openModelPath } from './model-files.ts';
 import { loadPacked, type PackedState } from './packed-models.ts';
@@ -22,7 +23,10 @@ export async function loadEngine(
   options: LoadModelOptions,
   onProgress?: (share: number) => void,
 ): Promise<LoadedEngine> {
-  const backend = options.backend === 'cpu' ? cpuBackend() : wasmBackend();
+  const { threads = 1 } = options;
+  const wasm =
+    options.backend === 'wasm' ? wasmBackend({ threads, spawn: spawnKernelThread }) : undefined;
+  const backend = wasm ?? cpuBackend();
   setBackend(backend);
   const { model, weightsPaths, close } = await openModelPath(options.path);
   try {
@@ -33,11 +37,14 @@ export async function loadEngine(
         : randomWeightSource(randomSeed);
     const { backbone, packed } = await loadPacked(model, weights, {
       precision: options.precision,
+      weights: options.weights,
       backend,
       // Random weights are made for one job.
       mode: randomSeed === undefined ? (options.pack ?? 'never') : 'never',
       onProgress: (done, total) => onProgress?.(done / total),
     });
+    // They came up while the weights were loaded.
+    await wasm?.ready;
     const engine = new DeviceEngine(backbone, model.tokenizer);
     const { config, parameters, dialogue } = model;
     return { engine, config, parameters, dialogue, fingerprint: weights.fingerprint, packed };

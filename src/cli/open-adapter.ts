@@ -3,8 +3,9 @@ import { FormatError } from '../tensor/errors.ts';
 import { planOfAdapter } from './adapter-config.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
 import type { DeviceThread } from './device-thread.ts';
-import { packOption } from './flags.ts';
+import { packOption, type ThreadChoice, threadsOption, weightsOption } from './flags.ts';
 import { loadDevice } from './load-device.ts';
+import type { WeightPlace } from './packed-models.ts';
 
 /** What the commands that run an adapter share. */
 export interface AdapterFlags {
@@ -12,11 +13,13 @@ export interface AdapterFlags {
   /** Default: the model the adapter was trained on. */
   readonly model?: string;
   readonly deviceBackend: 'wasm' | 'cpu';
+  readonly threads: ThreadChoice;
+  readonly weights?: WeightPlace;
   /** False for --no-pack. */
   readonly pack?: boolean;
 }
 
-/** --adapter-path, --model, --device-backend. */
+/** --adapter-path, --model, --device-backend, --threads, --weights. */
 export function addAdapterFlags(command: Command): Command {
   return command
     .option('--adapter-path <folder>', 'adapter to run', 'adapter')
@@ -26,6 +29,8 @@ export function addAdapterFlags(command: Command): Command {
         .choices(['wasm', 'cpu'])
         .default('wasm'),
     )
+    .addOption(threadsOption())
+    .addOption(weightsOption())
     .addOption(packOption());
 }
 
@@ -46,6 +51,8 @@ export async function openAdapter(
       model: flags.model ?? base.name,
       precision: config.precision,
       deviceBackend: flags.deviceBackend,
+      threads: flags.threads,
+      weights: flags.weights,
       pack: flags.pack,
     },
     { ...options, randomSeed: base.random_seed },

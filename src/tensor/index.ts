@@ -34,6 +34,7 @@ export {
   hasGpuApi,
 } from './backends/gpu/index.ts';
 export {
+  MOST_THREADS,
   type WasmBackend,
   type WasmOptions,
   type WasmVariant,

@@ -37,7 +37,19 @@ test('json tells machine, kernels and every repetition of every test', async () 
 });
 
 test('a training batch tells the bytes of a sample, in the table and in csv', async () => {
-  const args = ['--device-step', '-b', '3', '-p', '24', '-r', '2', '--precision', 'int4'];
+  const args = [
+    '--device-step',
+    '-b',
+    '3',
+    '-p',
+    '24',
+    '-r',
+    '2',
+    '-t',
+    '1',
+    '--precision',
+    'int4',
+  ];
   const [table, csv] = [await bench(...args), await bench(...args, '-o', 'csv')];
   assert.deepEqual([table.code, csv.code], [0, 0], table.stderr + csv.stderr);
   assert.match(table.stdout, /\| +step3x24 \| +[\d.]+ ± [\d.]+ \| +\d+ \|\n/);
@@ -48,6 +60,19 @@ test('a training batch tells the bytes of a sample, in the table and in csv', as
   assert.deepEqual([field('test'), field('n_samples')], ['step3x24', '3']);
   // Two layers of three, two rows of 64 values each in 4 bits with a scale in 16: 36 bytes a row.
   assert.ok(Number(field('bytes_per_sample')) >= 2 * 2 * 32);
+});
+
+test('-t runs all tests with each number of threads, and says which ran', async () => {
+  const { code, stdout, stderr } = await bench('-p', '5', '-n', '2', '-r', '1', '-t', '1,2,2');
+  assert.equal(code, 0, stderr);
+  const rows = Array.from(stdout.matchAll(/\| wasm \((.*?)\) +\| +(\d) \| +(\w+) \|/g), (match) =>
+    match.slice(1).join(),
+  );
+  const [variant] = rows[0].split(',');
+  assert.deepEqual(rows, [
+    ...['pp5', 'tg2'].map((name) => `${variant},1,${name}`),
+    ...['pp5', 'tg2'].map((name) => `${variant}, 2 threads,2,${name}`),
+  ]);
 });
 
 test('weights in f32 say which matmul runs; an encoder has no tokens to make', async () => {
@@ -65,7 +90,10 @@ test('weights in f32 say which matmul runs; an encoder has no tokens to make', a
 test('Ctrl-C prints what was measured so far', async () => {
   const args = ['bench', '--model', space.model, '-p', '16', '-n', '4', '-r', '10000000'];
   const running = startCli([...args, '-o', 'json']);
-  await running.until('stderr', /pp16, test 1 of 2: repetition \d+ of 10000000, [\d.]+ t\/s/);
+  await running.until(
+    'stderr',
+    /pp16, test 1 of 2, threads \d+: repetition \d+ of 10000000, [\d.]+ t\/s/,
+  );
   running.child.kill('SIGINT');
   const { code, stdout, stderr } = await running.done;
   assert.equal(code, 130);
@@ -79,8 +107,8 @@ test('Ctrl-C prints what was measured so far', async () => {
 
 test('what cannot be measured is refused in one line', async () => {
   const cases: [string[], RegExp][] = [
-    [['-t', '1,2'], /--threads: 1,2 given, and the engine computes in one thread/],
-    [['-t', '2'], /--threads: 2 given/],
+    [['-t', '1,0'], /'-t, --threads <list>' .*auto, or a whole number from 1 to 64/],
+    [['-t', '2', '--device-backend', 'cpu'], /--threads: --device-backend cpu computes in one/],
     [['-p', '1000'], /-p: 1000 tokens exceed the model's context of 256/],
     [['-p', 'many'], /'-p, --prompt <lengths>' .*whole numbers/],
     [['-o', 'xml'], /Allowed choices are md, json, csv/],

@@ -11,7 +11,14 @@ import {
   testName,
 } from '../bench-report.ts';
 import type { DeviceInfo, DeviceThread } from '../device-thread.ts';
-import { addModelFlags, integer, layerChoice, type ModelFlags } from '../flags.ts';
+import {
+  addModelFlags,
+  integer,
+  layerChoice,
+  type ModelFlags,
+  type ThreadChoice,
+  threadChoice,
+} from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { loadDevice } from '../load-device.ts';
 import { ProgressLine } from '../progress.ts';
@@ -26,8 +33,8 @@ export interface BenchFlags {
   readonly batchSize?: number;
 }
 
-interface AllFlags extends BenchFlags, ModelFlags {
-  readonly threads: string;
+interface AllFlags extends BenchFlags, Omit<ModelFlags, 'threads'> {
+  readonly threads: readonly ThreadChoice[];
   readonly repetitions: number;
   readonly output: BenchFormat;
 }
@@ -46,7 +53,13 @@ const TICK_MS = 500;
 
 /** `mobillm bench`: tokens a second of the frozen model, in llama-bench's words. */
 export function registerBench(program: Command): void {
-  addModelFlags(program.command('bench'))
+  const threads = new Option(
+    '-t, --threads <list>',
+    'threads that compute, one run of all for each',
+  )
+    .argParser(threadChoices)
+    .default(['auto'], 'auto');
+  addModelFlags(program.command('bench'), threads)
     .description("measure the frozen model's speed, as llama-bench does, on the engine that trains")
     .option(
       '-p, --prompt <lengths>',
@@ -65,7 +78,6 @@ export function registerBench(program: Command): void {
       integer(1),
       5,
     )
-    .option('-t, --threads <n>', 'threads that compute; one is all there is', '1')
     .option(
       '--device-step',
       "measure the device's whole part of training instead, on samples of -p tokens: tokenizing, forward, taps, quantizing",
@@ -81,27 +93,41 @@ export function registerBench(program: Command): void {
         .default('md'),
     )
     .action(async (flags: AllFlags) => {
-      if (flags.threads !== '1') {
-        throw new UsageError(
-          `--threads: ${flags.threads} given, and the engine computes in one thread; use 1`,
-        );
-      }
       checkFlags(flags);
-      const results: BenchResult[] = [];
+      const report: Report = { results: [] };
+      const { results } = report;
       const stopped = () =>
         results.length > 0
           ? 'the benchmark stopped; what was measured stands above'
           : 'the benchmark stopped before anything was measured';
       await interruptible(stopped, async (signal) => {
-        const device = await loadDevice(flags, { quiet: false, signal });
         try {
-          const tests = planTests(flags, device.info);
-          await measure(device, tests, flags, results);
+          for (const threads of flags.threads) {
+            const device = await loadDevice({ ...flags, threads }, { quiet: false, signal });
+            try {
+              const tests = planTests(flags, device.info);
+              await measure(device, tests, flags.repetitions, report);
+            } finally {
+              await device.close();
+            }
+          }
         } finally {
-          await device.close();
+          print(report, flags);
         }
       });
     });
+}
+
+/** Numbers of threads, `1,2`, or `auto`; each once. */
+function threadChoices(text: string): ThreadChoice[] {
+  return [...new Set(text.split(',').map((part) => threadChoice(part)))];
+}
+
+/** What was measured so far, and what was found out about the model before. */
+interface Report {
+  readonly results: BenchResult[];
+  info?: DeviceInfo;
+  check?: BenchCheck;
 }
 
 /** Lengths in tokens, `128,512`; zeros are left out, as llama-bench does. */
@@ -167,52 +193,51 @@ export function planTests(
   return tests;
 }
 
-/** Runs the tests and prints what came of them, also where it was broken off. */
+/** Runs the tests on a device. */
 async function measure(
   device: DeviceThread,
   tests: readonly BenchTest[],
-  flags: AllFlags,
-  results: BenchResult[],
+  repetitions: number,
+  report: Report,
 ): Promise<void> {
+  const { threads, backend } = device.info;
   const line = new ProgressLine();
   let doing = 'checking the model';
   const ticker = setInterval(() => line.update(() => doing), TICK_MS);
-  let check: BenchCheck | undefined;
   try {
-    check = await device.benchCheck();
+    report.check = await device.benchCheck();
+    report.info = device.info;
     for (const [index, test] of tests.entries()) {
-      const place = `${testName(test)}, test ${index + 1} of ${tests.length}`;
+      const place = `${testName(test)}, test ${index + 1} of ${tests.length}, threads ${threads}`;
       doing = `${place}: warming up`;
       await device.benchPrepare(test);
       await device.benchRun();
       const runs: BenchRun[] = [];
       const startedAt = new Date().toISOString();
-      while (runs.length < flags.repetitions) {
+      while (runs.length < repetitions) {
         const { mean } = spreadOf(runs.map(({ tokens, ms }) => (tokens / ms) * 1e3));
         const rate = runs.length > 0 ? `, ${mean.toFixed(1)} t/s` : '';
-        doing = `${place}: repetition ${runs.length + 1} of ${flags.repetitions}${rate}`;
+        doing = `${place}: repetition ${runs.length + 1} of ${repetitions}${rate}`;
         runs.push(await device.benchRun());
-        if (runs.length === 1) results.push({ test, startedAt, runs });
+        if (runs.length === 1) report.results.push({ test, threads, backend, startedAt, runs });
       }
     }
   } finally {
     clearInterval(ticker);
     line.done();
-    if (check && results.length > 0) {
-      const subject = subjectOf(device, flags, check);
-      process.stdout.write(renderBench(flags.output, subject, results));
-    }
   }
 }
 
-function subjectOf({ info }: DeviceThread, { model }: AllFlags, check: BenchCheck): BenchSubject {
-  return {
+/** Prints what was measured, also where it was broken off. */
+function print({ results, info, check }: Report, { model, output }: AllFlags): void {
+  if (!info || !check || results.length === 0) return;
+  const subject: BenchSubject = {
     model,
     info,
     check,
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     runtime: `Node ${process.versions.node}`,
-    threads: 1,
     peakRss: process.resourceUsage().maxRSS * 1024,
   };
+  process.stdout.write(renderBench(output, subject, results));
 }

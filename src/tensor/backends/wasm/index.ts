@@ -114,8 +114,8 @@ export function wasmBackend(options: WasmOptions = {}): WasmBackend {
   throw new BackendError(`wasmBackend: ${wanted} kernels fail their self-test on this engine`);
 }
 
-/** More would each have less to do than it costs to wake them. */
-const MOST_THREADS = 64;
+/** Most threads of a backend: more would each have less to do than it costs to wake them. */
+export const MOST_THREADS = 64;
 
 function backendOver(
   heap: WasmMemory,
