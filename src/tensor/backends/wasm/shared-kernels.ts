@@ -69,7 +69,10 @@ const reduce: Cut = ([, , outer, n, inner]) => ({
   steps: [F32 * inner, F32 * n * inner],
 });
 
-/** Products are cut along the batch, else rows of A by fours, as they are computed; else, of one row, columns. */
+/**
+ * Products are cut along the batch, else rows of A by twelves, below which they are computed another
+ * way (assembly/matmul.ts); else, of one row, columns.
+ */
 const matmul: Cut = ([, , , batch, m, n, k, transA, transB, strideA, strideB]) => {
   const unitNs = NS.product * n * k;
   if (batch > 1) {
@@ -77,7 +80,7 @@ const matmul: Cut = ([, , , batch, m, n, k, transA, transB, strideA, strideB]) =
     return { count: 3, total: batch, unitNs: unitNs * m, steps };
   }
   if (m > 1 && transA === 0) {
-    return { count: 4, total: m, unitNs, multiple: 4, steps: [F32 * n, F32 * k, 0] };
+    return { count: 4, total: m, unitNs, multiple: 12, steps: [F32 * n, F32 * k, 0] };
   }
   if (m === 1 && transB === 1) {
     return { count: 5, total: n, unitNs: unitNs / n, multiple: 4, steps: [F32, 0, F32 * k] };

@@ -14,18 +14,18 @@
 @external("env", "scratch")
 declare const SCRATCH: usize;
 
-/** One tile of results, when it does not fit into the output whole: 4 x 8 f32. */
+/** One tile of results, when it does not fit into the output whole: 6 x 8 f32. */
 export const SCRATCH_TILE: usize = SCRATCH;
 
-/** Eight columns of B, packed `[k][8]`, at most KC deep: 12 KiB, which stay in the first cache. */
-export const SCRATCH_B: usize = SCRATCH + 1024;
+/** Six rows of A, each element in all lanes, `[k][6][4]`, at most KC deep: 18 KiB of the first cache. */
+export const SCRATCH_A: usize = SCRATCH + 1024;
 
-/** Rows of A, packed `[m/4][k][4]`, at most MC x KC: 384 KiB, for the second cache. */
-export const SCRATCH_A: usize = SCRATCH + 32768;
+/** A block of B, packed `[n/8][k][8]`, at most NC x KC: 384 KiB, for the second cache. */
+export const SCRATCH_B: usize = SCRATCH + 32768;
 
-/** Rows of A and depth that one packed block holds. */
-export const MC: i32 = 256;
-export const KC: i32 = 384;
+/** Columns of B and depth that one packed block holds. */
+export const NC: i32 = 512;
+export const KC: i32 = 192;
 
 /**
  * Attention: queries and keys of one tile of scores. More queries would share a tile of keys, which
@@ -34,7 +34,7 @@ export const KC: i32 = 384;
 export const QUERIES: i32 = 16;
 export const KEYS: i32 = 64;
 
-/** Two tiles of scores [QUERIES, KEYS] and three statistics a query; these share A's place. */
+/** Two tiles of scores [QUERIES, KEYS] and three statistics a query; these share B's place. */
 export const SCRATCH_SCORES: usize = SCRATCH + 32768;
 export const SCRATCH_DSCORES: usize = SCRATCH + 32768 + 4096;
 export const SCRATCH_MAX: usize = SCRATCH + 32768 + 8192;

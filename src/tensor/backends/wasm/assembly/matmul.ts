@@ -1,9 +1,14 @@
 // Matrix products, blocked so that what is read often stays near.
-//   A B^T (rows of both contiguous): sums along k, nothing packed.
-//   A B, A^T B, A^T B^T: eight columns of B packed at a time; A packed when it is transposed.
-import { KC, MC, SCRATCH_A, SCRATCH_B, SCRATCH_TILE } from './layout';
+//   Few rows times B^T (rows of both contiguous): sums along k, nothing packed.
+//   Few rows times B: rows of B are added up.
+//   Else a block of B is packed by eight columns, for the second cache, and A by six rows.
+// Which way it goes depends on A's rows, and threads that share a product keep them above FEW_ROWS.
+import { KC, NC, SCRATCH_A, SCRATCH_B, SCRATCH_TILE } from './layout';
 import { madd } from './math';
-import { productDots, tilePanel, tileRow, tileRows } from './tiles';
+import { productDots, tilePacked } from './tiles';
+
+/** Rows of A for which packing B^T would not pay. */
+const FEW_ROWS: i32 = 12;
 
 /** Bytes of A's rows that stay in the first cache, and of B's rows in the second. */
 const A_BYTES: i32 = 24576;
@@ -70,8 +75,7 @@ function rowTimesMatrix(c: usize, a: usize, b: usize, n: i32, k: i32): void {
 }
 
 /** Packs B[k, n] (row stride ldb), columns 0..width, as [k][8]; zeros where width ends. */
-function packColumns(b: usize, ldb: usize, width: i32, k: i32): void {
-  let to = SCRATCH_B;
+function packColumns(to: usize, b: usize, ldb: usize, width: i32, k: i32): void {
   if (width == 8) {
     for (let i = 0; i < k; i++, b += ldb, to += 32) {
       v128.store(to, v128.load(b));
@@ -88,100 +92,106 @@ function packColumns(b: usize, ldb: usize, width: i32, k: i32): void {
 }
 
 /** Packs B stored [n, k] (row stride ldb), its rows 0..width, as [k][8]. */
-function packRows(b: usize, ldb: usize, width: i32, k: i32): void {
-  if (width < 8) memory.fill(SCRATCH_B, 0, <usize>k << 5);
-  for (let j = 0; j < width; j++, b += ldb) {
-    let to = SCRATCH_B + (<usize>j << 2);
-    for (let i: usize = 0; i < <usize>k << 2; i += 4, to += 32) store<u32>(to, load<u32>(b + i));
-  }
-}
-
-/** Packs A stored [k, m] (row stride lda), columns 0..m, as [m/4][k][4]; zeros past m. */
-function packPanels(a: usize, lda: usize, m: i32, k: i32): void {
-  let to = SCRATCH_A;
-  let i = 0;
-  for (; i + 4 <= m; i += 4, a += 16) {
-    let from = a;
-    for (let l = 0; l < k; l++, from += lda, to += 16) v128.store(to, v128.load(from));
-  }
-  const rest = <usize>(m - i) << 2;
-  if (!rest) return;
-  const zero = i32x4.splat(0);
-  for (let l = 0; l < k; l++, a += lda, to += 16) {
-    v128.store(to, zero);
-    for (let j: usize = 0; j < rest; j += 4) store<u32>(to + j, load<u32>(a + j));
-  }
-}
-
-/** Moves (or adds) the first m x n results of the scratch tile to C. */
-function spill(c: usize, ldc: usize, m: i32, n: i32, accumulate: bool): void {
-  let from = SCRATCH_TILE;
-  for (let i = 0; i < m; i++, c += ldc, from += 32) {
-    for (let j: usize = 0; j < <usize>n << 2; j += 4) {
-      const value = load<f32>(from + j);
-      store<f32>(c + j, accumulate ? load<f32>(c + j) + value : value);
+function packRows(to: usize, b: usize, ldb: usize, width: i32, k: i32): void {
+  if (width < 8) {
+    memory.fill(to, 0, <usize>k << 5);
+    for (let j = 0; j < width; j++, b += ldb, to += 4) {
+      let at = to;
+      for (let i: usize = 0; i < <usize>k << 2; i += 4, at += 32) store<u32>(at, load<u32>(b + i));
     }
-  }
-}
-
-/** One packed panel of B times a block of A, 1 <= width <= 8 columns of C. */
-function panelProduct(
-  c: usize, ldc: usize, a: usize, lda: usize, packed: bool,
-  m: i32, width: i32, k: i32, accumulate: bool,
-): void {
-  const whole = width == 8;
-  let i = 0;
-  for (; i + 4 <= m; i += 4, c += ldc << 2) {
-    const to = whole ? c : SCRATCH_TILE;
-    const step = whole ? ldc : 32;
-    const add = whole && accumulate;
-    if (packed) {
-      tilePanel(to, step, a, 16, SCRATCH_B, 32, k, add);
-      a += <usize>k << 4;
-    } else {
-      tileRows(to, step, a, lda, SCRATCH_B, 32, k, add);
-      a += lda << 2;
-    }
-    if (!whole) spill(c, ldc, 4, width, accumulate);
-  }
-  if (i < m && packed) {
-    tilePanel(SCRATCH_TILE, 32, a, 16, SCRATCH_B, 32, k, false);
-    spill(c, ldc, m - i, width, accumulate);
     return;
   }
-  for (; i < m; i++, c += ldc, a += lda) {
-    if (whole) {
-      tileRow(c, a, 4, SCRATCH_B, 32, k, accumulate);
+  turnFour(to, b, ldb, k);
+  turnFour(to + 16, b + (ldb << 2), ldb, k);
+}
+
+/** Four rows of k floats side by side, 32 bytes a place along k: by blocks of 4 x 4. */
+function turnFour(to: usize, b: usize, ldb: usize, k: i32): void {
+  const b1 = b + ldb;
+  const b2 = b1 + ldb;
+  const b3 = b2 + ldb;
+  const end = <usize>k << 2;
+  let at: usize = 0;
+  for (const whole = <usize>(k & ~3) << 2; at < whole; at += 16, to += 128) {
+    const x0 = v128.load(b + at);
+    const x1 = v128.load(b1 + at);
+    const x2 = v128.load(b2 + at);
+    const x3 = v128.load(b3 + at);
+    const p0 = v128.shuffle<f32>(x0, x1, 0, 4, 1, 5);
+    const p1 = v128.shuffle<f32>(x2, x3, 0, 4, 1, 5);
+    const p2 = v128.shuffle<f32>(x0, x1, 2, 6, 3, 7);
+    const p3 = v128.shuffle<f32>(x2, x3, 2, 6, 3, 7);
+    v128.store(to, v128.shuffle<f64>(p0, p1, 0, 2));
+    v128.store(to, v128.shuffle<f64>(p0, p1, 1, 3), 32);
+    v128.store(to, v128.shuffle<f64>(p2, p3, 0, 2), 64);
+    v128.store(to, v128.shuffle<f64>(p2, p3, 1, 3), 96);
+  }
+  for (; at < end; at += 4, to += 32) {
+    store<u32>(to, load<u32>(b + at));
+    store<u32>(to, load<u32>(b1 + at), 4);
+    store<u32>(to, load<u32>(b2 + at), 8);
+    store<u32>(to, load<u32>(b3 + at), 12);
+  }
+}
+
+/** Packs `rows` of six rows of A, each element in all lanes, `[k][6][4]`; zeros for those missing. */
+function spreadSix(a: usize, rowStep: usize, kStep: usize, rows: i32, k: i32): void {
+  const end = SCRATCH_A + <usize>k * 96;
+  for (let r = 0; r < 6; r++, a += rowStep) {
+    let from = a;
+    let to = SCRATCH_A + (<usize>r << 4);
+    if (r < rows) {
+      for (; to < end; to += 96, from += kStep) v128.store(to, v128.load32_splat(from));
     } else {
-      tileRow(SCRATCH_TILE, a, 4, SCRATCH_B, 32, k, false);
-      spill(c, ldc, 1, width, accumulate);
+      for (; to < end; to += 96) v128.store(to, f32x4.splat(0));
     }
   }
 }
 
-function matmulPanels(
+/** Moves m x n floats. */
+function moveTile(to: usize, ldTo: usize, from: usize, ldFrom: usize, m: i32, n: i32): void {
+  for (let i = 0; i < m; i++, to += ldTo, from += ldFrom) {
+    for (let j: usize = 0; j < <usize>n << 2; j += 4) store<u32>(to + j, load<u32>(from + j));
+  }
+}
+
+/**
+ * Sums of an element run along k in one order, whatever block or tile it lies in; as in
+ * rowTimesMatrix.
+ */
+function matmulBlocks(
   c: usize, a: usize, b: usize, m: i32, n: i32, k: i32, transA: bool, transB: bool,
 ): void {
   const ldc = <usize>n << 2;
-  const lda = <usize>(transA ? m : k) << 2;
   const ldb = <usize>(transB ? k : n) << 2;
-  for (let i = 0; i < m; i += MC) {
-    const rows = min(MC, m - i);
+  const rowStep: usize = transA ? 4 : <usize>k << 2;
+  const kStep: usize = transA ? <usize>m << 2 : 4;
+  for (let j0 = 0; j0 < n; j0 += NC) {
+    const columns = min(NC, n - j0);
     for (let l = 0; l < k; l += KC) {
       const depth = min(KC, k - l);
-      let block = a + <usize>i * lda + (<usize>l << 2);
-      if (transA) {
-        packPanels(a + <usize>l * lda + (<usize>i << 2), lda, rows, depth);
-        block = SCRATCH_A;
-      }
-      for (let j = 0; j < n; j += 8) {
+      const panel = <usize>depth << 5;
+      let to = SCRATCH_B;
+      for (let j = j0; j < j0 + columns; j += 8, to += panel) {
         const width = min(8, n - j);
-        if (transB) packRows(b + <usize>j * ldb + (<usize>l << 2), ldb, width, depth);
-        else packColumns(b + <usize>l * ldb + (<usize>j << 2), ldb, width, depth);
-        panelProduct(
-          c + <usize>i * ldc + (<usize>j << 2), ldc, block, lda, transA,
-          rows, width, depth, l > 0,
-        );
+        if (transB) packRows(to, b + <usize>j * ldb + (<usize>l << 2), ldb, width, depth);
+        else packColumns(to, b + <usize>l * ldb + (<usize>j << 2), ldb, width, depth);
+      }
+      for (let i = 0; i < m; i += 6) {
+        const rows = min(6, m - i);
+        spreadSix(a + <usize>i * rowStep + <usize>l * kStep, rowStep, kStep, rows, depth);
+        let out = c + <usize>i * ldc + (<usize>j0 << 2);
+        let from = SCRATCH_B;
+        for (let j = 0; j < columns; j += 8, out += 32, from += panel) {
+          const width = min(8, columns - j);
+          if (rows == 6 && width == 8) {
+            tilePacked(out, ldc, SCRATCH_A, from, depth, l > 0);
+          } else {
+            if (l > 0) moveTile(SCRATCH_TILE, 32, out, ldc, rows, width);
+            tilePacked(SCRATCH_TILE, 32, SCRATCH_A, from, depth, l > 0);
+            moveTile(out, ldc, SCRATCH_TILE, 32, rows, width);
+          }
+        }
       }
     }
   }
@@ -200,14 +210,14 @@ export function matmul(
     return;
   }
   for (let i = 0; i < batch; i++) {
-    if (!transA && transB) {
+    if (!transA && transB && (m < FEW_ROWS || n == 1)) {
       matmulDots(out, a, b, m, n, k);
-    } else if (!transA && m < 4) {
+    } else if (!transA && m < 6) {
       for (let row = 0; row < m; row++) {
         rowTimesMatrix(out + (<usize>(row * n) << 2), a + (<usize>(row * k) << 2), b, n, k);
       }
     } else {
-      matmulPanels(out, a, b, m, n, k, transA != 0, transB != 0);
+      matmulBlocks(out, a, b, m, n, k, transA != 0, transB != 0);
     }
     out += size;
     a += <usize>strideA << 2;

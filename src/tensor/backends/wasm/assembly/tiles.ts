@@ -1,5 +1,4 @@
 // Register tiles of matrix products: the inner loops of matmul and attention. Strides are bytes.
-// 4 x 8 results are 8 registers of sums; with two of B and one of A they fit the 16 that x64 has.
 import { loadTail, madd, sumLanes, sumLanes4 } from './math';
 
 /** C[4,8] (+)= A[4,k] B[k,8]; rows of A contiguous. */
@@ -90,6 +89,72 @@ export function tilePanel(
     c31 = madd(x, b1, c31);
   }
   storeTile(c, ldc, c00, c01, c10, c11, c20, c21, c30, c31, accumulate);
+}
+
+/**
+ * C[6,8] (+)= A[k,6]^T B[k,8] of packed operands: A `[k][6][4]`, each element in all lanes, because a
+ * load that broadcasts costs V8 a second instruction; B `[k][8]`. Twelve sums, so that one is seldom
+ * waited for, two of B and one of A are all 15 registers that V8 gives. 1.4 times the 4 x 8 tile.
+ */
+export function tilePacked(
+  c: usize, ldc: usize, a: usize, b: usize, k: i32, accumulate: bool,
+): void {
+  const d1 = c + ldc;
+  const d2 = d1 + ldc;
+  const d3 = d2 + ldc;
+  const d4 = d3 + ldc;
+  const d5 = d4 + ldc;
+  let c00 = f32x4.splat(0);
+  let c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
+  let c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
+  if (accumulate) {
+    c00 = v128.load(c);
+    c01 = v128.load(c, 16);
+    c10 = v128.load(d1);
+    c11 = v128.load(d1, 16);
+    c20 = v128.load(d2);
+    c21 = v128.load(d2, 16);
+    c30 = v128.load(d3);
+    c31 = v128.load(d3, 16);
+    c40 = v128.load(d4);
+    c41 = v128.load(d4, 16);
+    c50 = v128.load(d5);
+    c51 = v128.load(d5, 16);
+  }
+  for (const end = b + (<usize>k << 5); b < end; b += 32, a += 96) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    let x = v128.load(a);
+    c00 = madd(x, b0, c00);
+    c01 = madd(x, b1, c01);
+    x = v128.load(a, 16);
+    c10 = madd(x, b0, c10);
+    c11 = madd(x, b1, c11);
+    x = v128.load(a, 32);
+    c20 = madd(x, b0, c20);
+    c21 = madd(x, b1, c21);
+    x = v128.load(a, 48);
+    c30 = madd(x, b0, c30);
+    c31 = madd(x, b1, c31);
+    x = v128.load(a, 64);
+    c40 = madd(x, b0, c40);
+    c41 = madd(x, b1, c41);
+    x = v128.load(a, 80);
+    c50 = madd(x, b0, c50);
+    c51 = madd(x, b1, c51);
+  }
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store(d1, c10);
+  v128.store(d1, c11, 16);
+  v128.store(d2, c20);
+  v128.store(d2, c21, 16);
+  v128.store(d3, c30);
+  v128.store(d3, c31, 16);
+  v128.store(d4, c40);
+  v128.store(d4, c41, 16);
+  v128.store(d5, c50);
+  v128.store(d5, c51, 16);
 }
 
 function storeTile(
