@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { DEFAULT_MODEL, renamedWeightsOption } from '../flags.ts';
+import { DEFAULT_MODEL, weightPlace } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { loadDevice } from '../load-device.ts';
 
@@ -24,7 +24,7 @@ export function registerPack(program: Command): void {
         .choices(['int8', 'int4'])
         .default('int8'),
     )
-    .addOption(renamedWeightsOption())
+    .addOption(new Option('--weights <format>').argParser(weightPlace).hideHelp())
     .option('--json', 'print one JSON object on standard output')
     .addHelpText(
       'after',
