@@ -136,7 +136,10 @@ export class DeviceEngine {
     const last = this.backbone.forward(batch, (layer, hidden) => {
       const index = wanted.get(layer);
       if (index === undefined) return;
-      taps[index] = poolTaps(hidden.toFloat32(), lengths, width, plan.kinds);
+      const { backend, handle, numel } = hidden;
+      // Pooled where they lie, if they can be seen there.
+      const rows = (backend.view?.(handle, 'f32', numel) ?? hidden.toArray()) as Float32Array;
+      taps[index] = poolTaps(rows, lengths, width, plan.kinds);
     });
     last.dispose();
     return { taps, samples: samples.length, tokens: ids.length, truncated };

@@ -13,7 +13,7 @@ export const TAP_KINDS: readonly TapKind[] = ['last', 'mean', 'first'];
 /**
  * Pools hidden states `[T, D]` of packed sequences to `[B*K, D]`, a sample's K rows together in
  * the order of `kinds`. Each token is RMS-normed first: else the attention sink at position 0,
- * with a norm a thousand times the others', would be the mean. Overwrites `hidden`.
+ * with a norm a thousand times the others', would be the mean.
  */
 export function poolTaps(
   hidden: Float32Array,
@@ -21,19 +21,23 @@ export function poolTaps(
   width: number,
   kinds: readonly TapKind[],
 ): Float32Array {
-  const normed = rmsNormRows(hidden, width);
   const out = new Float32Array(lengths.length * kinds.length * width);
+  const token = new Float32Array(width);
+  const normed = (t: number) => {
+    token.set(hidden.subarray(t * width, (t + 1) * width));
+    return rmsNormRows(token, width);
+  };
   let start = 0;
   let to = 0;
   for (const length of lengths) {
     for (const kind of kinds) {
       const row = out.subarray(to, to + width);
       if (kind !== 'mean') {
-        const at = (kind === 'first' ? start : start + length - 1) * width;
-        row.set(normed.subarray(at, at + width));
+        row.set(normed(kind === 'first' ? start : start + length - 1));
       } else {
         for (let t = start; t < start + length; t++) {
-          for (let i = 0; i < width; i++) row[i] += normed[t * width + i];
+          normed(t);
+          for (let i = 0; i < width; i++) row[i] += token[i];
         }
         for (let i = 0; i < width; i++) row[i] /= length;
       }

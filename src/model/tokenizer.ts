@@ -1,5 +1,6 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { FormatError } from '../tensor/errors.ts';
+import { BytePairs } from './byte-pairs.ts';
 import { byteDecoding, byteLevelBytes } from './tokenizer-bytes.ts';
 import type { GgufValue } from './weights/gguf.ts';
 
@@ -53,6 +54,11 @@ export interface DecodeStream {
 const TOKEN_NORMAL = 1;
 const TOKEN_CONTROL = 3;
 const TOKEN_USER_DEFINED = 4;
+
+/** What the library asks of a vocabulary: tokens of words, and their ids. */
+type WordModel = ((words: readonly string[]) => string[]) & {
+  readonly tokens_to_ids: ReadonlyMap<string, number>;
+};
 
 /** How a text is cut before its pieces are merged. */
 interface PreTokenizer {
@@ -108,20 +114,10 @@ function tokenId(
   return value;
 }
 
-function mergePairs(merges: string[]): [string, string][] {
-  return merges.map((merge, i) => {
-    const parts = merge.split(' ');
-    if (parts.length !== 2 || parts.includes('')) {
-      fail(`merge ${i} is ${JSON.stringify(merge)}, not two tokens with a space between`);
-    }
-    return parts as [string, string];
-  });
-}
-
 /**
  * The tokenizer that a GGUF file's metadata describes: byte-level BPE (`tokenizer.ggml.model`
- * `gpt2`) with a pre-tokenizer known here. Builds a `tokenizer.json` in memory and leaves the
- * merging to the Hugging Face library.
+ * `gpt2`) with a pre-tokenizer known here. The Hugging Face library cuts texts into words, after a
+ * `tokenizer.json` made in memory; `BytePairs` cuts words into tokens.
  * @throws FormatError `E_TOKENIZER`, naming a tokenizer model or pre-tokenizer that is not
  * supported, or the metadata that is missing or malformed.
  */
@@ -137,24 +133,22 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
   }
   const cut = PRE_TOKENIZERS[pre];
   const tokens = strings(metadata, 'tokenizer.ggml.tokens');
-  const merges = mergePairs(strings(metadata, 'tokenizer.ggml.merges'));
+  const merges = strings(metadata, 'tokenizer.ggml.merges');
+  const wholeWords = cut.llama3 === true;
+  const pairs = new BytePairs(tokens, merges, { wholeWords, fail });
   const types = metadata.get('tokenizer.ggml.token_type');
   if (types !== undefined && !(types instanceof Int32Array && types.length === tokens.length)) {
     fail(`metadata tokenizer.ggml.token_type is not one int32 for each of ${tokens.length} tokens`);
   }
   const typeOf = (id: number) => (types as Int32Array | undefined)?.[id] ?? TOKEN_NORMAL;
 
-  // No prototype: a token may be spelled "__proto__". The first of equal tokens keeps its id.
-  const vocab: Record<string, number> = Object.create(null);
   const addedTokens: { id: number; content: string; special: boolean; normalized: false }[] = [];
-  tokens.forEach((content, id) => {
-    if (content in vocab) return;
-    vocab[content] = id;
+  for (const [content, id] of pairs.ids) {
     const type = typeOf(id);
     if (content !== '' && (type === TOKEN_CONTROL || type === TOKEN_USER_DEFINED)) {
       addedTokens.push({ id, content, special: type === TOKEN_CONTROL, normalized: false });
     }
-  });
+  }
   const library = new HuggingFaceTokenizer(
     {
       version: '1.0',
@@ -174,16 +168,14 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
       },
       post_processor: null,
       decoder: { type: 'ByteLevel' },
-      model: {
-        type: 'BPE',
-        vocab,
-        merges,
-        unk_token: null,
-        byte_fallback: false,
-        ignore_merges: cut.llama3 === true,
-      },
+      model: { type: 'BPE', vocab: {}, merges: [], unk_token: null, byte_fallback: false },
     },
     { clean_up_tokenization_spaces: false },
+  );
+  // The library's own would hold every pair as a text: ten times the bytes.
+  (library as unknown as { model: WordModel }).model = Object.assign(
+    (words: readonly string[]) => words.flatMap((word) => pairs.encode(word)),
+    { tokens_to_ids: pairs.ids },
   );
 
   const bosTokenId = tokenId(metadata, 'tokenizer.ggml.bos_token_id', tokens.length);
