@@ -141,6 +141,8 @@ function ratiosOf(one: Case, engines: readonly Engine[], turns: readonly Turns[]
     engines.forEach(({ engine, variant }, i) => {
       if (engine !== 'mobillm') return;
       const kind = /simd128/.test(variant) ? 'simd128' : 'relaxed';
+      // Plain SIMD is compared with what has nothing better either.
+      if (kind === 'simd128' && peer !== 'onnxruntime-web') return;
       const targeted = one.shape === 'square' && peer === 'onnxruntime-web';
       ratios.push({
         ours: variant,
