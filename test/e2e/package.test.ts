@@ -25,7 +25,7 @@ const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
 const { name, version, exports, dependencies } = readJson(join(ROOT, 'package.json'));
 
 /** Sub-paths for Node alone; every other one has to load in a browser. */
-const NODE_ONLY = ['./transport/ws-node', './server', './platform/node'];
+const NODE_ONLY = ['./transport/ws-node', './server', './platform/node', './threads/node'];
 
 /** Milliseconds after which npm, when it hangs on a registry, is no longer waited for. */
 const NPM_TIMEOUT_MS = 120_000;

@@ -19,7 +19,14 @@ interface Case {
 
 const CASES: Record<string, Case> = {
   'tensor/a.ts': {
-    refused: ['../quant/a.ts', '../model/a.ts', '../trace/a.ts', 'node:fs', 'ws'],
+    refused: [
+      '../quant/a.ts',
+      '../model/a.ts',
+      '../trace/a.ts',
+      '../threads/a.ts',
+      'node:fs',
+      'ws',
+    ],
     allowed: ['./errors.ts'],
   },
   'tensor/backends/cpu/a.ts': {
@@ -44,7 +51,11 @@ const CASES: Record<string, Case> = {
     allowed: ['../tensor/errors.ts', '../tensor/random.ts'],
   },
   'platform/a.ts': { refused: ['node:fs', '../model/a.ts'], allowed: ['../tensor/errors.ts'] },
-  'platform/node.ts': { refused: ['../model/a.ts'], allowed: ['node:fs'] },
+  'platform/node.ts': { refused: ['../model/a.ts', '../threads/a.ts'], allowed: ['node:fs'] },
+  'threads/a.ts': {
+    refused: ['../tensor/index.ts', '../quant/a.ts', '../model/a.ts', 'node:fs', 'ws'],
+    allowed: ['../platform/node.ts', '../tensor/backends/wasm/kernel-thread.ts'],
+  },
   'model/a.ts': {
     refused: ['../transport/a.ts', '../data/a.ts', '../device/a.ts', '../server/a.ts', 'node:fs'],
     allowed: ['../quant/a.ts', '../platform/byte-source.ts', '@huggingface/tokenizers'],
