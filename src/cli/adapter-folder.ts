@@ -1,13 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { outputsOf } from '../device/index.ts';
-import {
-  type AdapterConfig,
-  createSideModel,
-  type LoadedAdapter,
-  loadAdapterWeights,
-  parseAdapterConfig,
-} from '../model/index.ts';
+import { outputsOf } from '../device/tap-plan.ts';
+import type { AdapterConfig, LoadedAdapter } from '../model/index.ts';
+import { parseAdapterConfig } from '../model/side/adapter-config.ts';
+import { loadAdapterWeights } from '../model/side/adapter-weights.ts';
+import { createSideModel } from '../model/side/registry.ts';
 import { memoryByteSource } from '../platform/byte-source.ts';
 import { fileByteSource, readText, writeFolderAtomic } from '../platform/node.ts';
 import { type Backend, FormatError } from '../tensor/index.ts';

@@ -1,12 +1,6 @@
 import type { DeviceEngine, TapKind } from '../device/index.ts';
-import {
-  type Backbone,
-  generate,
-  type LayerTap,
-  nextLogits,
-  type Tokenizer,
-  type WeightPrecision,
-} from '../model/index.ts';
+import { generate, nextLogits } from '../model/generate.ts';
+import type { Backbone, LayerTap, Tokenizer, WeightPrecision } from '../model/index.ts';
 import { stopwatch } from '../platform/clock.ts';
 import type { ActivationBits } from '../quant/index.ts';
 import { BackendError, random, type Tensor, UsageError } from '../tensor/index.ts';

@@ -20,6 +20,9 @@ import type { SavedAdapter } from './adapter-folder.ts';
 import type { BenchCheck, BenchRun, BenchTest } from './bench-engine.ts';
 import type { PackedState, PackMode, WeightPlace } from './packed-models.ts';
 
+/** New objects of the device's thread: it makes few beside tensors, which lie elsewhere. */
+const YOUNG_MEGABYTES = 2;
+
 /** Which model the thread loads, and onto what. */
 export interface LoadModelOptions {
   /** Path of the model file. */
@@ -109,7 +112,11 @@ export class DeviceThread implements EncodingEngine {
     signal?: AbortSignal,
   ): Promise<DeviceThread> {
     signal?.throwIfAborted();
-    const rpc = connectRpc(spawnWorker(new URL('./device-worker.ts', import.meta.url)));
+    const rpc = connectRpc(
+      spawnWorker(new URL('./device-worker.ts', import.meta.url), {
+        youngMegabytes: YOUNG_MEGABYTES,
+      }),
+    );
     signal?.addEventListener('abort', () => void rpc.terminate(), { once: true });
     try {
       const info = await rpc.call<DeviceInfo>('load', options, { onEvent: onProgress });

@@ -1,19 +1,13 @@
 /** Entry of the device's compute thread: owns the backend, the backbone and the adapters. */
 import type { Sample } from '../data/index.ts';
-import {
-  type DeviceEngine,
-  type EncodedBatch,
-  surveyTokens,
-  type TapPlan,
-  type TimedBatch,
-  type Wording,
-} from '../device/index.ts';
+import type { DeviceEngine, EncodedBatch, TapPlan, TimedBatch, Wording } from '../device/index.ts';
+import { surveyTokens } from '../device/wording.ts';
 import type { ChannelAffine, LoadedAdapter, ModelDialogue } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
 import type { WasmBackend } from '../tensor/index.ts';
-import { instantiateAdapter, type SavedAdapter } from './adapter-folder.ts';
+import type { SavedAdapter } from './adapter-folder.ts';
 import { type BenchRun, type BenchTest, checkEngine, prepareBench } from './bench-engine.ts';
 import type {
   DeviceInfo,
@@ -81,6 +75,8 @@ serveRpc(parentPort(), {
   },
 
   async loadAdapter({ name, adapter }: { name: string; adapter: SavedAdapter }) {
+    // With what checks its configuration: training never needs it here.
+    const { instantiateAdapter } = await import('./adapter-folder.ts');
     const engine = loaded();
     const instance = await instantiateAdapter(adapter, engine.backbone.backend);
     engine.useCalibration(instance.calibration);

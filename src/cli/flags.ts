@@ -1,10 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { unescapeTemplate } from '../data/index.ts';
-import { TAP_KINDS, type TapKind } from '../device/index.ts';
+import { unescapeTemplate } from '../data/template.ts';
+import type { TapKind } from '../device/index.ts';
+import { TAP_KINDS } from '../device/tap-kinds.ts';
 import type { ModelFamily } from '../model/index.ts';
-import { ACTIVATION_BITS, type ActivationBits } from '../quant/index.ts';
-import { MOST_THREADS } from '../tensor/index.ts';
+import { ACTIVATION_BITS } from '../quant/codec.ts';
+import type { ActivationBits } from '../quant/index.ts';
+import { MOST_THREADS } from '../tensor/backends/wasm/index.ts';
 import type { WeightPlace } from './packed-models.ts';
 
 /** Parsers of numbers: a configuration file has to hold a number where one of them stands. */

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { DeviceEngine } from '../device/index.ts';
-import { type ChatMessage, generate, type ModelDialogue } from '../model/index.ts';
+import { generate } from '../model/generate.ts';
+import type { ChatMessage, ModelDialogue } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { FormatError, random, UsageError } from '../tensor/index.ts';
 import type { GeneratedText, GenerateRequest } from './device-thread.ts';

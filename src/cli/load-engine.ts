@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { DeviceEngine } from '../device/index.ts';
-import { type BackboneConfig, type ModelDialogue, randomWeightSource } from '../model/index.ts';
+import { DeviceEngine } from '../device/device-engine.ts';
+import type { BackboneConfig, ModelDialogue } from '../model/index.ts';
+import { randomWeightSource } from '../model/weights/random-source.ts';
 import { sha256File } from '../platform/node.ts';
 import { cpuBackend, setBackend, wasmBackend } from '../tensor/index.ts';
 import { spawnKernelThread } from '../threads/node.ts';

@@ -1,17 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { MobillmError } from '../tensor/errors.ts';
-import { registerBench } from './commands/bench.ts';
-import { registerDemo } from './commands/demo.ts';
-import { registerEval } from './commands/eval.ts';
-import { registerGenerate } from './commands/generate.ts';
-import { registerInspect } from './commands/inspect.ts';
-import { registerPack } from './commands/pack.ts';
-import { registerPredict } from './commands/predict.ts';
-import { registerPreprocess } from './commands/preprocess.ts';
-import { registerPull } from './commands/pull.ts';
-import { registerServe } from './commands/serve.ts';
-import { registerTrain } from './commands/train.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { VERSION } from './version.ts';
 
@@ -38,20 +27,29 @@ Exit codes: 0 done, 1 internal error, 2 usage, 3 bad data, 4 bad model or adapte
 5 server or connection, 6 disk, 130 interrupted. Every error code is explained in docs/errors.md.`,
   );
 
-for (const register of [
-  registerServe,
-  registerTrain,
-  registerEval,
-  registerPredict,
-  registerGenerate,
-  registerBench,
-  registerInspect,
-  registerPack,
-  registerPreprocess,
-  registerPull,
-  registerDemo,
-]) {
-  register(program);
+/** What adds each command, in the order of the help. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  serve: async () => (await import('./commands/serve.ts')).registerServe,
+  train: async () => (await import('./commands/train.ts')).registerTrain,
+  eval: async () => (await import('./commands/eval.ts')).registerEval,
+  predict: async () => (await import('./commands/predict.ts')).registerPredict,
+  generate: async () => (await import('./commands/generate.ts')).registerGenerate,
+  bench: async () => (await import('./commands/bench.ts')).registerBench,
+  inspect: async () => (await import('./commands/inspect.ts')).registerInspect,
+  pack: async () => (await import('./commands/pack.ts')).registerPack,
+  preprocess: async () => (await import('./commands/preprocess.ts')).registerPreprocess,
+  pull: async () => (await import('./commands/pull.ts')).registerPull,
+  demo: async () => (await import('./commands/demo.ts')).registerDemo,
+};
+
+// The command that is named is loaded and no other: what they all need is 40 MB of a process. But
+// keys of a configuration file may be those of another command.
+const named = process.argv.find((argument, i) => i > 1 && !argument.startsWith('-')) ?? '';
+const alone = Object.hasOwn(COMMANDS, named) && !process.argv.some(namesConfig);
+for (const load of alone ? [COMMANDS[named]] : Object.values(COMMANDS)) (await load())(program);
+
+function namesConfig(argument: string): boolean {
+  return argument === '--config' || argument.startsWith('--config=');
 }
 
 // A reader that has seen enough, as in `mobillm --help | head`, ends the command and is no fault; a

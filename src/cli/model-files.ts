@@ -1,17 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  configOfFolder,
-  type FolderReader,
-  type ModelFamily,
-  modelOfGguf,
-  type OpenedModel,
-  openFolderModel,
-  openGguf,
-  openGgufModel,
-  openHfFolder,
-  readFolderConfig,
-} from '../model/index.ts';
+import type { FolderReader, ModelFamily, OpenedModel } from '../model/index.ts';
+import { openFolderModel, openGgufModel } from '../model/open-model.ts';
+import { configOfFolder, modelOfGguf } from '../model/registry.ts';
+import { openGguf } from '../model/weights/gguf.ts';
+import { openHfFolder, readFolderConfig } from '../model/weights/hf-folder.ts';
 import type { ByteSource } from '../platform/byte-source.ts';
 import { fileByteSource, fileError } from '../platform/node.ts';
 import { MobillmError } from '../tensor/errors.ts';

@@ -1,21 +1,23 @@
 import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type {
+  Backbone,
+  LayerReader,
+  LoadProgress,
+  PackedContent,
+  StoredModel,
+  WeightPrecision,
+  WeightSource,
+} from '../model/index.ts';
+import { directReader } from '../model/nn/weight-stream.ts';
 import {
-  type Backbone,
-  directReader,
-  type LayerReader,
-  type LoadProgress,
-  type PackedContent,
   PackedFile,
   PackedWriter,
   packedFileName,
   packedWeights,
   packingWeights,
-  type StoredModel,
   streamedWeights,
-  type WeightPrecision,
-  type WeightSource,
-} from '../model/index.ts';
+} from '../model/packed-file.ts';
 import type { ByteSource } from '../platform/index.ts';
 import {
   cacheDir,
@@ -26,7 +28,8 @@ import {
   sha256Hasher,
   temporaryBeside,
 } from '../platform/node.ts';
-import { type Backend, MobillmError, UsageError } from '../tensor/index.ts';
+import { MobillmError, UsageError } from '../tensor/errors.ts';
+import type { Backend } from '../tensor/index.ts';
 
 /**
  * What is done with packed weights in the cache. `never`: nothing. `auto`: read where they are there,

@@ -1,10 +1,6 @@
-import {
-  type ChannelAffine,
-  layersToSamples,
-  type SideShape,
-  type TapCodec,
-  TapStatistics,
-} from '../model/index.ts';
+import type { ChannelAffine, SideShape, TapCodec } from '../model/index.ts';
+import { TapStatistics } from '../model/side/tap-statistics.ts';
+import { layersToSamples } from '../model/side/taps.ts';
 import { encodeActivations } from '../quant/index.ts';
 import { f16ToNumber, numberToF16 } from '../tensor/index.ts';
 

@@ -1,15 +1,13 @@
 import type { Sample } from '../data/index.ts';
-import {
-  type Backbone,
-  type ChannelAffine,
-  decodeSample,
-  type KvCache,
-  type LoadedAdapter,
-  layersToSamples,
-  type SideShape,
-  type Tokenizer,
-  tapTensors,
+import type {
+  Backbone,
+  ChannelAffine,
+  KvCache,
+  LoadedAdapter,
+  SideShape,
+  Tokenizer,
 } from '../model/index.ts';
+import { decodeSample, layersToSamples, tapTensors } from '../model/side/taps.ts';
 import { disposeTree, scope, softmax, UsageError } from '../tensor/index.ts';
 import { calibrate, encodePooled } from './calibration.ts';
 import { shapeOfPlan, type TapPlan } from './tap-plan.ts';

@@ -27,8 +27,9 @@ export {
   runJob,
   type TimedBatch,
 } from './run-job.ts';
+export { TAP_KINDS, type TapKind } from './tap-kinds.ts';
 export { outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
-export { poolTaps, TAP_KINDS, type TapKind } from './tap-pooling.ts';
+export { poolTaps } from './tap-pooling.ts';
 export { estimateTraffic, type TrafficEstimate } from './traffic.ts';
 export {
   surveyTokens,

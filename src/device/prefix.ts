@@ -1,4 +1,5 @@
-import { renderTemplate, type Sample } from '../data/index.ts';
+import type { Sample } from '../data/index.ts';
+import { renderTemplate } from '../data/template.ts';
 
 /** Between an example's prompt and its label, and between examples. */
 const BEFORE_LABEL = ' ';

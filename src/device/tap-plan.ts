@@ -1,6 +1,6 @@
 import type { SideShape } from '../model/index.ts';
 import type { ActivationBits } from '../quant/index.ts';
-import type { TapKind } from './tap-pooling.ts';
+import type { TapKind } from './tap-kinds.ts';
 
 /** What the device makes of a sample: how it is worded, what is tapped, and in how many bits it travels. */
 export interface TapPlan {

@@ -1,14 +1,5 @@
-import { rmsNormRows } from '../model/index.ts';
-
-/**
- * What one sample sends of a layer: `last`, the last token's hidden state (of the template's final
- * token, which has seen everything in a decoder), `mean`, the mean over its tokens, or `first`, the
- * first token's (`[CLS]` of an encoder; in a decoder it has seen nothing but itself).
- */
-export type TapKind = 'last' | 'mean' | 'first';
-
-/** Every tap kind, in the order in which they are listed to people. */
-export const TAP_KINDS: readonly TapKind[] = ['last', 'mean', 'first'];
+import { rmsNormRows } from '../model/side/taps.ts';
+import type { TapKind } from './tap-kinds.ts';
 
 /**
  * Pools hidden states `[T, D]` of packed sequences to `[B*K, D]`, a sample's K rows together in

@@ -1,5 +1,6 @@
 import { encodedLength } from '../quant/index.ts';
-import { FRAME_HEADER_BYTES, TAPS_HEADER_BYTES } from '../transport/index.ts';
+import { FRAME_HEADER_BYTES } from '../transport/frames.ts';
+import { TAPS_HEADER_BYTES } from '../transport/payloads.ts';
 import { MAX_TILE_BYTES } from './run-job.ts';
 import type { TapPlan } from './tap-plan.ts';
 

@@ -1,4 +1,5 @@
-import { renderSegments, type Sample } from '../data/index.ts';
+import type { Sample } from '../data/index.ts';
+import { renderSegments } from '../data/template.ts';
 import type { Tokenizer } from '../model/index.ts';
 import { UsageError } from '../tensor/errors.ts';
 import type { TapPlan } from './tap-plan.ts';

@@ -445,9 +445,17 @@ function mailbox<T>(): { deliver(value: T): void; listen(callback: (value: T) =>
  * where the `.ts` was. A running thread keeps the process alive until it is terminated, unless it is
  * a `helper`: that does so until its first message, and then ends with the thread that started it.
  */
-export function spawnWorker(url: URL, options: { helper?: boolean } = {}): WorkerPort {
+export function spawnWorker(
+  url: URL,
+  options: { helper?: boolean; youngMegabytes?: number } = {},
+): WorkerPort {
   const entry = workerEntry(url);
-  const worker = new Worker(entry, { name: basename(entry.pathname) });
+  // Node lets what a thread has just made grow to tens of megabytes before it looks at it.
+  const young = options.helper ? 1 : options.youngMegabytes;
+  const worker = new Worker(entry, {
+    name: basename(entry.pathname),
+    resourceLimits: young === undefined ? undefined : { maxYoungGenerationSizeMb: young },
+  });
   const errors = mailbox<Error>();
   const messages = mailbox<unknown>();
   let ending = false;

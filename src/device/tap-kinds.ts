@@ -1,0 +1,9 @@
+/**
+ * What one sample sends of a layer: `last`, the last token's hidden state (of the template's final
+ * token, which has seen everything in a decoder), `mean`, the mean over its tokens, or `first`, the
+ * first token's (`[CLS]` of an encoder; in a decoder it has seen nothing but itself).
+ */
+export type TapKind = 'last' | 'mean' | 'first';
+
+/** Every tap kind, in the order in which they are listed to people. */
+export const TAP_KINDS: readonly TapKind[] = ['last', 'mean', 'first'];
