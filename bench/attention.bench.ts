@@ -36,8 +36,9 @@ function sequences(count: number, length: number): TensorCase {
     family: 'attention',
     shape: `${count}x${length}x${HEADS}x${DIM}`,
     // Two products of length d for each token and each it sees.
-    work: 4 * HEADS * DIM * count * ((length * (length + 1)) / 2),
-    unit: 'GFLOP/s',
+    ops: 4 * HEADS * DIM * count * ((length * (length + 1)) / 2),
+    // Queries and output, keys and values.
+    bytes: 4 * 2 * tokens * (HEADS + KV_HEADS) * DIM,
     heavy: tokens > 512,
     operands: (make, backend) => [
       make([tokens, HEADS, DIM], 1),
@@ -71,7 +72,7 @@ function gradient(length: number): TensorCase {
     ...forward,
     family: 'attention-grad',
     // Scores again, and four products: dv, the weights' gradient, dq and dk.
-    work: 2.5 * forward.work,
+    ops: 2.5 * forward.ops,
     run: ([q, k, v, segments]) =>
       valueAndGrad((tree: { v: typeof v; q: typeof q; k: typeof k }) =>
         sum(run([tree.q, tree.k, tree.v, segments])),

@@ -50,9 +50,9 @@ export function* cases(): Generator<BenchCase> {
   const x = valuesOf(ROWS * WIDTH, 1);
   const out = new Float32Array(ROWS * WIDTH);
   for (const bits of ACTIVATION_BITS) {
-    const work = x.byteLength + encodedLength(ROWS, WIDTH, bits);
+    const bytes = x.byteLength + encodedLength(ROWS, WIDTH, bits);
     const shape = `${bits}-bit/${ROWS}x${WIDTH}`;
-    const common = { variant: 'JavaScript', work, unit: 'GB/s' } as const;
+    const common = { variant: 'JavaScript', ops: 0, bytes, arithmetic: null } as const;
     const prepared = (name: string, run: (codes: Uint8Array) => number) => () => {
       const codes = encodeActivations(x, ROWS, WIDTH, bits);
       verify(name, x, decodeActivations(codes, ROWS, WIDTH, bits), bits);

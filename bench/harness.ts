@@ -2,9 +2,7 @@
 // consume every result (what nobody reads is optimized away), and say what really ran.
 import { cpus, loadavg } from 'node:os';
 import Benchmark from 'benchmark';
-
-/** 10^9 a second: f32 operations, integer operations, bytes of operands and results. */
-export type BenchUnit = 'GFLOP/s' | 'GOP/s' | 'GB/s';
+import { type Arithmetic, bandwidthAt, peakOf } from './peak.ts';
 
 /** One thing to measure. */
 export interface BenchCase {
@@ -12,11 +10,13 @@ export interface BenchCase {
   readonly name: string;
   /** What really runs, read back after loading: `gemmQd8F32Qc8w relaxed (i16 dot)`. */
   readonly variant: string;
-  /** Operations of one run (a matmul counts 2MNK), or bytes that it reads and writes, as the unit says. */
-  readonly work: number;
-  /** Of what counts for this kernel: arithmetic where it computes, bytes where it moves memory. */
-  readonly unit: BenchUnit;
-  /** Takes long to prepare and shows nothing new: left out of `--quick`. */
+  /** Operations of one run; a matmul counts 2MNK. 0 of what only moves memory. */
+  readonly ops: number;
+  /** Bytes of operands and results, each counted once. */
+  readonly bytes: number;
+  /** The multiply-accumulate it is made of, whose ceiling it is held against; null: of nothing such. */
+  readonly arithmetic: Arithmetic | null;
+  /** Takes long, or shows nothing new: runs by `--all` or when `--filter` names it. */
   readonly heavy?: boolean;
   /** Allocates operands, runs once and compares with the reference; throws when they differ. */
   prepare(): Prepared;
@@ -43,10 +43,22 @@ export interface BenchResult {
   /** Relative margin of error of the mean at 95%, percent; null under `--quick`. */
   readonly marginPercent: number | null;
   readonly samples: number;
-  readonly unit: BenchUnit;
-  /** In `unit`, from the mean and from the fastest sample. */
-  readonly rate: number;
-  readonly bestRate: number;
+  /** 10^9 operations a second from the mean and from the fastest sample; null of what counts none. */
+  readonly gops: number | null;
+  readonly bestGops: number | null;
+  /** 10^9 bytes a second from the mean and from the fastest sample. */
+  readonly gbs: number;
+  readonly bestGbs: number;
+  /** Operations a byte; null of what counts none. */
+  readonly intensity: number | null;
+  readonly arithmetic: Arithmetic | null;
+  /** Fastest sample over the arithmetic's ceiling, 0..1; null where there is none. */
+  readonly peakShare: number | null;
+  /**
+   * Fastest sample over what this machine can do at best: the ceiling, or reading the bytes from where
+   * so many fit, whichever takes longer.
+   */
+  readonly roofShare: number;
 }
 
 /** Where the figures come from. */
@@ -69,7 +81,7 @@ export function describeMachine(): Machine {
 }
 
 /** Seconds spent on one case by benchmark.js, and its least number of samples. */
-const TIMING = { maxTime: 0.5, minSamples: 10 };
+const TIMING = { maxTime: 0.2, minSamples: 5 };
 
 /** Runs of a case under `--quick`, which only shows that everything runs. */
 const QUICK_RUNS = 3;
@@ -113,34 +125,63 @@ export function measure(one: BenchCase, quick: boolean): BenchResult {
     const { sample, mean, rme } = quick ? timeQuickly(run) : time(one.name, run);
     if (!Number.isFinite(consumed)) throw new Error(`${one.name}: checksum is not finite`);
     const best = sample.reduce((a, b) => Math.min(a, b));
-    return {
-      name: one.name,
-      variant: one.variant,
-      seconds: mean,
-      bestSeconds: best,
-      marginPercent: Number.isFinite(rme) ? rme : null,
-      samples: sample.length,
-      unit: one.unit,
-      rate: one.work / mean / 1e9,
-      bestRate: one.work / best / 1e9,
-    };
+    return resultOf(one, { sample, mean, rme }, best);
   } finally {
     prepared.dispose();
   }
 }
 
+/** Rates of a timing, and their shares of what the machine can do. */
+function resultOf(one: BenchCase, { sample, mean, rme }: Timing, best: number): BenchResult {
+  const { name, variant, ops, bytes, arithmetic } = one;
+  const peakSeconds = arithmetic ? ops / peakOf(arithmetic) / 1e9 : 0;
+  const readSeconds = bytes / bandwidthAt(bytes) / 1e9;
+  return {
+    name,
+    variant,
+    seconds: mean,
+    bestSeconds: best,
+    marginPercent: Number.isFinite(rme) ? rme : null,
+    samples: sample.length,
+    gops: ops ? ops / mean / 1e9 : null,
+    bestGops: ops ? ops / best / 1e9 : null,
+    gbs: bytes / mean / 1e9,
+    bestGbs: bytes / best / 1e9,
+    intensity: ops ? ops / bytes : null,
+    arithmetic,
+    peakShare: arithmetic ? peakSeconds / best : null,
+    roofShare: Math.max(peakSeconds, readSeconds) / best,
+  };
+}
+
+/** `97%`, or nothing. */
+const percent = (share: number | null) => (share === null ? '' : `${Math.round(share * 100)}%`);
+
+/** Titles of the columns of `formatResult`. */
+export const RESULT_HEAD = [
+  'case'.padEnd(46),
+  'what ran'.padEnd(34),
+  'mean'.padStart(10),
+  '+-'.padStart(6),
+  'GOP/s'.padStart(8),
+  'GB/s'.padStart(7),
+  'peak'.padStart(5),
+  'roof'.padStart(5),
+].join(' ');
+
 /** A result as one line of text. */
 export function formatResult(result: BenchResult): string {
-  const seconds =
-    result.seconds >= 1e-3
-      ? `${(result.seconds * 1e3).toFixed(2)} ms`
-      : `${(result.seconds * 1e6).toFixed(1)} us`;
+  const { name, variant, seconds, marginPercent, gops, gbs, peakShare, roofShare } = result;
+  const time =
+    seconds >= 1e-3 ? `${(seconds * 1e3).toFixed(2)} ms` : `${(seconds * 1e6).toFixed(1)} us`;
   return [
-    result.name.padEnd(44),
-    result.variant.padEnd(36),
-    seconds.padStart(11),
-    (result.marginPercent === null ? '' : `+-${result.marginPercent.toFixed(1)}%`).padStart(8),
-    `${result.rate.toFixed(2)} ${result.unit}`.padStart(16),
-    `best ${result.bestRate.toFixed(2)}`.padStart(12),
+    name.padEnd(46),
+    variant.padEnd(34),
+    time.padStart(10),
+    (marginPercent === null ? '' : `${marginPercent.toFixed(1)}%`).padStart(6),
+    (gops === null ? '' : gops.toFixed(1)).padStart(8),
+    gbs.toFixed(1).padStart(7),
+    percent(peakShare).padStart(5),
+    percent(roofShare).padStart(5),
   ].join(' ');
 }

@@ -1,11 +1,20 @@
-// Results as one self-contained page: a bar a case, families apart, no script and nothing fetched.
+// Results as one self-contained page: the roofline, then a bar a case, families apart; no script, nothing
+// fetched.
+
+import { escaped } from './escaped.ts';
 import type { BenchResult, Machine } from './harness.ts';
+import type { Arithmetic } from './peak.ts';
+import { rooflineOf } from './roofline.ts';
 
 /** All of a page. */
 export interface BenchPage {
   readonly machine: Machine;
   /** Timed by `--quick`, so that rates say little. */
   readonly quick: boolean;
+  /** 10^9 operations a second at most, by arithmetic. */
+  readonly peaks: ReadonlyMap<Arithmetic, number>;
+  /** 10^9 bytes a second at most, over so many bytes. */
+  readonly bandwidths: readonly { readonly bytes: number; readonly gbs: number }[];
   readonly results: readonly BenchResult[];
   /** Names of cases that failed. */
   readonly failures: readonly string[];
@@ -28,14 +37,16 @@ svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, sans-
 svg text { fill: currentColor; }
 .bar { fill: var(--bar); }
 .best { stroke: var(--best); stroke-width: 2; }
+.roof { stroke: currentColor; stroke-width: 1; fill: none; opacity: .6; }
 .failed { color: #c22; }
 `.trim();
 
 /** The page as HTML. Widths are of the mean rate, a stroke stands at the fastest sample. */
-export function renderHtml({ machine, quick, results, failures }: BenchPage): string {
+export function renderHtml(page: BenchPage): string {
+  const { machine, quick, results, failures } = page;
   const families = new Map<string, BenchResult[]>();
   for (const result of results) {
-    const title = `${result.name.split('/')[0]}, ${result.unit}`;
+    const title = `${result.name.split('/')[0]}, ${rateOf(result).unit}`;
     families.set(title, [...(families.get(title) ?? []), result]);
   }
   const facts = [
@@ -57,6 +68,7 @@ export function renderHtml({ machine, quick, results, failures }: BenchPage): st
     '<h1>mobillm: kernels</h1>',
     `<p>${facts.map((fact) => escaped(fact)).join('<br>')}</p>`,
     ...failures.map((name) => `<p class="failed">failed: ${escaped(name)}</p>`),
+    ...rooflineOf(page),
     ...[...families].flatMap(([title, members]) => [
       `<h2>${escaped(title)}</h2>`,
       chartOf(title, members),
@@ -66,16 +78,25 @@ export function renderHtml({ machine, quick, results, failures }: BenchPage): st
   ].join('\n')}\n`;
 }
 
+/** What a bar shows: operations where there are any, else bytes. */
+function rateOf({ gops, bestGops, gbs, bestGbs }: BenchResult) {
+  return gops === null || bestGops === null
+    ? { unit: 'GB/s', rate: gbs, bestRate: bestGbs }
+    : { unit: 'GOP/s', rate: gops, bestRate: bestGops };
+}
+
 function chartOf(title: string, results: readonly BenchResult[]): string {
   const [width, height] = [LABELS + BARS + RATES, ROW * results.length];
-  const largest = Math.max(...results.map(({ bestRate }) => bestRate));
+  const largest = Math.max(...results.map((result) => rateOf(result).bestRate));
   const rows = results.map((result, i) => {
-    const { name, variant, rate, bestRate, unit, marginPercent, samples } = result;
+    const { name, variant, marginPercent, samples, peakShare } = result;
+    const { unit, rate, bestRate } = rateOf(result);
     const length = (value: number) => ((value / largest) * BARS).toFixed(1);
     const [top, middle] = [i * ROW + (ROW - THICKNESS) / 2, i * ROW + ROW / 2 + 4];
     const best = (LABELS + Number(length(bestRate))).toFixed(1);
     const margin = marginPercent === null ? '' : ` ± ${marginPercent.toFixed(1)}%`;
-    const about = `${name}: ${variant}, ${samples} samples, best ${bestRate.toFixed(2)} ${unit}`;
+    const share = peakShare === null ? '' : `, ${Math.round(peakShare * 100)}% of its ceiling`;
+    const about = `${name}: ${variant}, ${samples} samples, best ${bestRate.toFixed(2)} ${unit}${share}`;
     return [
       `<g><title>${escaped(about)}</title>`,
       `<text x="${LABELS - 8}" y="${middle}" text-anchor="end">${escaped(name)}</text>`,
@@ -86,14 +107,4 @@ function chartOf(title: string, results: readonly BenchResult[]): string {
   });
   const open = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}">`;
   return [open, ...rows, '</svg>'].join('\n');
-}
-
-function escaped(text: string): string {
-  const entities: Record<string, string> = {
-    '&': '&amp;',
-    '<': '&lt;',
-    '>': '&gt;',
-    '"': '&quot;',
-  };
-  return text.replace(/[&<>"]/g, (character) => entities[character]);
 }

@@ -1,7 +1,7 @@
 // f32 matmul in the three layouts that forward and backward passes need, on a model's shapes.
 import { matmul } from '../src/tensor/index.ts';
 import type { BenchCase } from './harness.ts';
-import { readShapes } from './shapes.ts';
+import { benchShapes } from './shapes.ts';
 import { onBackends } from './tensor-case.ts';
 
 /** A stored `[K,M]` (t) or `[M,K]` (n), then B `[N,K]` (t) or `[K,N]` (n). */
@@ -14,14 +14,15 @@ const LAYOUTS = {
 /** Every layout and shape. */
 export function* cases(): Generator<BenchCase> {
   for (const [layout, options] of Object.entries(LAYOUTS)) {
-    for (const { name, m, k, n } of [...readShapes('square'), ...readShapes('smollm2-135m')]) {
+    for (const { label, m, k, n, heavy } of benchShapes()) {
       const { transA, transB } = options;
       yield* onBackends({
         family: `matmul/${layout}`,
-        shape: `${name}/${m}x${k}x${n}`,
-        work: 2 * m * n * k,
-        unit: 'GFLOP/s',
-        heavy: m > 128 || n * k >= 2 ** 22,
+        shape: `${label}/${m}x${k}x${n}`,
+        ops: 2 * m * n * k,
+        bytes: 4 * (m * k + n * k + m * n),
+        // Forward passes are nt; the other two are those of a gradient.
+        heavy: heavy || n * k > 2 ** 22 || (layout !== 'nt' && label !== 'square'),
         operands: (make) => [make(transA ? [k, m] : [m, k], 1), make(transB ? [n, k] : [k, n], 2)],
         run: ([a, b]) => matmul(a, b, options),
         *expected([a, b]) {

@@ -3,11 +3,13 @@ import {
   installQuant,
   kernelVariant,
   linearQuantized,
+  packedByteLength,
   packQb4w,
   packQc8w,
   type QuantizedLinear,
   type QuantizedRows,
   quantizeRows,
+  type RelaxedDot,
 } from '../src/quant/index.ts';
 import type { PackedLinear } from '../src/quant/packed-linear.ts';
 import { scalarKernels } from '../src/quant/runtime.ts';
@@ -22,23 +24,41 @@ import {
   wasmBackend,
 } from '../src/tensor/index.ts';
 import type { BenchCase, Prepared } from './harness.ts';
-import { type MatmulShape, readShapes } from './shapes.ts';
+import type { Arithmetic } from './peak.ts';
+import { benchShapes, type MatmulShape } from './shapes.ts';
 import { valuesOf } from './values.ts';
 
 /** Weight formats; activations have one scale a row, or groups of 128 after the `+`. */
 const FORMATS = ['qc8w', 'qc8w+128', 'qb4w/32', 'qb4w/64', 'qb4w/128'] as const;
 
-/** Backends whose integer kernels differ, with the part of a case's name that tells. */
-function* variants(): Generator<{ label: string; backend: Backend }> {
-  const make = (variant: 'simd128' | 'relaxed', dot?: 'i32' | 'i16') => {
+interface Variant {
+  /** The part of a case's name that tells. */
+  readonly label: string;
+  readonly backend: Backend;
+  /** Whether `auto` would choose it, or it is the baseline. */
+  readonly chosen: boolean;
+  /** How it sums products of 8-bit and of 4-bit weights. */
+  readonly arithmetic: readonly [qc8w: Arithmetic, qb4w: Arithmetic];
+}
+
+/** Backends whose integer kernels differ. */
+function* variants(): Generator<Variant> {
+  const make = (variant: 'simd128' | 'relaxed', dot?: RelaxedDot) => {
     const backend = wasmBackend({ variant });
-    installQuant(backend, { variant, dot });
-    return backend;
+    return { backend, dot: installQuant(backend, { variant, dot }).dot };
   };
-  yield { label: 'simd128', backend: make('simd128') };
+  const { backend } = make('simd128');
+  yield { label: 'simd128', backend, chosen: true, arithmetic: ['i16 dot', 'i16 dot'] };
   if (!hasRelaxedSimd()) return;
-  yield { label: 'relaxed-i32', backend: make('relaxed', 'i32') };
-  yield { label: 'relaxed-i16', backend: make('relaxed', 'i16') };
+  const auto = make('relaxed').dot;
+  const sums = {
+    i32: ['relaxed i32 dot', 'relaxed i32 dot'],
+    i16: ['relaxed i16 dot', 'relaxed i16 dot of nibbles'],
+  } as const;
+  for (const dot of ['i32', 'i16'] as const) {
+    const { backend } = make('relaxed', dot);
+    yield { label: `relaxed-${dot}`, backend, chosen: dot === auto, arithmetic: sums[dot] };
+  }
 }
 
 /** Bits of row `row` of the product by the scalar twin. */
@@ -141,10 +161,20 @@ function prepareRows(name: string, backend: Backend, m: number, k: number): Prep
   };
 }
 
-/** Every variant, format and shape; quantization of rows counts one operation an element. */
+/** Bytes of a packed matrix beside activations in 8 bits and results in f32. */
+function bytesOf(format: (typeof FORMATS)[number], { m, k, n }: MatmulShape): number {
+  const [kind, group] = format.split('+')[0].split('/');
+  const weights =
+    kind === 'qc8w'
+      ? packedByteLength('qc8w', n, k, k)
+      : packedByteLength('qb4w', n, k, Number(group));
+  return weights + m * k + 4 * m * n;
+}
+
+/** Every variant, format and shape; quantization of rows counts no operation. */
 export function* cases(): Generator<BenchCase> {
-  const shapes = [...readShapes('square'), ...readShapes('smollm2-135m')];
-  for (const { label, backend } of variants()) {
+  const shapes = benchShapes();
+  for (const { label, backend, chosen, arithmetic } of variants()) {
     for (const [m, k] of [
       [1, 576],
       [128, 576],
@@ -154,22 +184,26 @@ export function* cases(): Generator<BenchCase> {
       yield {
         name,
         variant: kernelVariant(backend, 'quantizeRowsQd8'),
-        work: m * k,
-        unit: 'GOP/s',
+        ops: 0,
+        bytes: 5 * m * k,
+        arithmetic: null,
+        heavy: !chosen,
         prepare: () => prepareRows(name, backend, m, k),
       };
     }
     for (const format of FORMATS) {
-      const kernel = format.startsWith('qc8w') ? 'gemmQd8F32Qc8w' : 'gemmQd8F32Qb4w';
+      const eight = format.startsWith('qc8w');
+      const kernel = eight ? 'gemmQd8F32Qc8w' : 'gemmQd8F32Qb4w';
       for (const shape of shapes) {
         const { m, n, k } = shape;
-        const name = `quant/${format}/${label}/${shape.name}/${m}x${k}x${n}`;
+        const name = `quant/${format}/${label}/${shape.label}/${m}x${k}x${n}`;
         yield {
           name,
           variant: kernelVariant(backend, kernel),
-          work: 2 * m * n * k,
-          unit: 'GOP/s',
-          heavy: m > 128 || n * k >= 2 ** 22,
+          ops: 2 * m * n * k,
+          bytes: bytesOf(format, shape),
+          arithmetic: arithmetic[eight ? 0 : 1],
+          heavy: shape.heavy || !chosen || n * k > 2 ** 22 || format === 'qb4w/64',
           prepare: () => prepareMatmul(name, backend, format, shape),
         };
       }

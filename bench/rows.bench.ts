@@ -46,7 +46,7 @@ function erf(x: number): number {
 function* norms(rows: number, d: number): Generator<BenchCase> {
   const shape = `${rows}x${d}`;
   const heavy = rows * d > 2 ** 20;
-  const common = { shape, unit: 'GB/s', work: bytes(2 * rows * d), heavy } as const;
+  const common = { shape, ops: 0, bytes: bytes(2 * rows * d), heavy } as const;
   yield* onBackends({
     ...common,
     family: 'rms-norm',
@@ -79,8 +79,8 @@ function* activations(count: number): Generator<BenchCase> {
   yield* onBackends({
     family: 'gelu',
     shape: String(count),
-    work: bytes(2 * count),
-    unit: 'GB/s',
+    ops: 0,
+    bytes: bytes(2 * count),
     operands: (make) => [make([count], 1)],
     run: ([x]) => gelu(x),
     *expected([x]) {
@@ -93,8 +93,8 @@ function* losses(rows: number, classes: number): Generator<BenchCase> {
   yield* onBackends({
     family: 'cross-entropy',
     shape: `${rows}x${classes}`,
-    work: bytes(rows * classes),
-    unit: 'GB/s',
+    ops: 0,
+    bytes: bytes(rows * classes),
     heavy: rows * classes > 2 ** 20,
     operands: (make, backend) => [
       make([rows, classes], 1),
@@ -122,8 +122,8 @@ function* optimizers(count: number): Generator<BenchCase> {
     family: 'adamw',
     shape: String(count),
     // Parameter and two moments read and written, the gradient read.
-    work: bytes(7 * count),
-    unit: 'GB/s',
+    ops: 0,
+    bytes: bytes(7 * count),
     heavy: count > 2 ** 20,
     operands: (make, backend) => {
       // A second moment is a mean of squares.
@@ -150,8 +150,8 @@ function* copies(rows: number, d: number): Generator<BenchCase> {
   yield* onBackends({
     family: 'concat',
     shape: `2x${rows}x${d}`,
-    work: bytes(4 * rows * d),
-    unit: 'GB/s',
+    ops: 0,
+    bytes: bytes(4 * rows * d),
     operands: (make) => [make([rows, d], 1), make([rows, d], 2)],
     run: ([a, b]) => concat([a, b], 1),
     *expected([a, b]) {

@@ -11,7 +11,8 @@ import {
   tensor,
   wasmBackend,
 } from '../src/tensor/index.ts';
-import type { BenchCase, BenchUnit } from './harness.ts';
+import type { BenchCase } from './harness.ts';
+import type { Arithmetic } from './peak.ts';
 import { valuesOf } from './values.ts';
 
 /**
@@ -25,8 +26,9 @@ export interface TensorCase {
   /** `family[/kind]`. */
   readonly family: string;
   readonly shape: string;
-  readonly work: number;
-  readonly unit: BenchUnit;
+  /** Operations of one run, 0 of what only moves memory; bytes of operands and results. */
+  readonly ops: number;
+  readonly bytes: number;
   readonly heavy?: boolean;
   /** Operands of fixed values on a backend. */
   operands(make: (shape: Shape, seed: number) => Tensor, backend: Backend): Tensor[];
@@ -35,19 +37,38 @@ export interface TensorCase {
   expected(operands: readonly TypedArray[]): Iterable<readonly [index: number, value: number]>;
 }
 
-let made: { label: string; backend: Backend }[] | undefined;
+interface Labelled {
+  /** The part of a case's name that tells. */
+  readonly label: string;
+  readonly backend: Backend;
+  /** How its products are summed; plain JavaScript has no ceiling that would say anything. */
+  readonly arithmetic: Arithmetic | null;
+}
 
-/** Every f32 backend that runs here, with the part of a case's name that tells; one instance each. */
-function backends(): { label: string; backend: Backend }[] {
+let made: Labelled[] | undefined;
+
+/** Every f32 backend that runs here; one instance each. */
+function backends(): Labelled[] {
   made ??= [
-    { label: 'cpu', backend: cpuBackend() },
-    { label: 'wasm-simd128', backend: wasmBackend({ variant: 'simd128' }) },
-    ...(hasRelaxedSimd()
-      ? [{ label: 'wasm-relaxed', backend: wasmBackend({ variant: 'relaxed' }) }]
-      : []),
+    { label: 'cpu', backend: cpuBackend(), arithmetic: null },
+    {
+      label: 'wasm-simd128',
+      backend: wasmBackend({ variant: 'simd128' }),
+      arithmetic: 'f32 mul, add',
+    },
   ];
+  if (made.length === 2 && hasRelaxedSimd()) {
+    made.push({
+      label: 'wasm-relaxed',
+      backend: wasmBackend({ variant: 'relaxed' }),
+      arithmetic: 'f32 relaxed madd',
+    });
+  }
   return made;
 }
+
+/** Operations above which the reference backend's plain loops take a hundredth of a second. */
+const REFERENCE_OPS = 2 ** 23;
 
 function verify(name: string, one: TensorCase, operands: readonly Tensor[]): void {
   const got = scope(() => one.run(operands).toFloat32());
@@ -63,15 +84,15 @@ function verify(name: string, one: TensorCase, operands: readonly Tensor[]): voi
 
 /** A case on every backend. */
 export function* onBackends(one: TensorCase): Generator<BenchCase> {
-  for (const { label, backend } of backends()) {
+  for (const { label, backend, arithmetic } of backends()) {
     const name = `${one.family}/${label}/${one.shape}`;
     yield {
       name,
       variant: backend.description,
-      work: one.work,
-      unit: one.unit,
-      // The reference backend's plain loops take a hundred times as long.
-      heavy: one.heavy || (label === 'cpu' && one.work > 2 ** 26),
+      ops: one.ops,
+      bytes: one.bytes,
+      arithmetic: one.ops > 0 ? arithmetic : null,
+      heavy: one.heavy || (label === 'cpu' && one.ops > REFERENCE_OPS),
       prepare: () => {
         const make = (shape: Shape, seed: number) => {
           const numel = shape.reduce((product, length) => product * length, 1);

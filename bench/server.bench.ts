@@ -1,0 +1,119 @@
+// A server's train step, whole: the batch's copy to the backend, loss, gradients, clipping and AdamW, by
+// backend and size. The function is the one that the server's trainer runs.
+import { hasRelaxedSimd } from '../src/tensor/backends/wasm/features.ts';
+import { type Backend, cpuBackend, gpuBackend, wasmBackend } from '../src/tensor/index.ts';
+import type { BenchCase } from './harness.ts';
+import type { Arithmetic } from './peak.ts';
+import {
+  batchBytes,
+  nameOfShape,
+  parameterCount,
+  SMALL_STEP,
+  SMOLLM2_STEP,
+  type StepShape,
+  stepFlops,
+} from './server-shapes.ts';
+import { checkStep, referenceOf, SideTraining } from './server-steps.ts';
+
+/** Steps of a compiled call. */
+const PLAN_STEPS = 4;
+
+/** Operations of a step above which a backend takes more than a second for it. */
+const SLOW_OPS = 2 ** 27;
+
+/** A backend, and how many steps of a case it makes at once; null: one, as it stands. */
+interface Way {
+  /** The part of a case's name that tells. */
+  readonly label: string;
+  open(): Backend | Promise<Backend>;
+  readonly plan: number | null;
+  readonly arithmetic: Arithmetic | null;
+}
+
+const gpu = () => gpuBackend({ mode: 'webasm' });
+
+const WAYS: readonly Way[] = [
+  { label: 'cpu', open: cpuBackend, plan: null, arithmetic: null },
+  {
+    label: 'wasm-simd128',
+    open: () => wasmBackend({ variant: 'simd128' }),
+    plan: null,
+    arithmetic: 'f32 mul, add',
+  },
+  ...(hasRelaxedSimd()
+    ? [
+        {
+          label: 'wasm-relaxed',
+          open: () => wasmBackend({ variant: 'relaxed' }),
+          plan: null,
+          arithmetic: 'f32 relaxed madd',
+        } satisfies Way,
+      ]
+    : []),
+  { label: 'gpu:webasm', open: gpu, plan: null, arithmetic: null },
+  { label: 'gpu:webasm-plan', open: gpu, plan: PLAN_STEPS, arithmetic: null },
+];
+
+/** One size at a time, around the small step; then the network of a real model, with both heads. */
+function shapes(): StepShape[] {
+  const small = SMALL_STEP;
+  return [
+    small,
+    { ...small, rows: 4 * small.rows },
+    { ...small, width: 4 * small.width },
+    { ...small, rank: 4 * small.rank },
+    { ...small, layers: 4 * small.layers },
+    { ...small, head: 'dense' },
+    { ...SMOLLM2_STEP, rows: SMOLLM2_STEP.rows / 8 },
+    SMOLLM2_STEP,
+    { ...SMOLLM2_STEP, head: 'dense' },
+  ];
+}
+
+/** `1.2 MB`. */
+const megabytes = (bytes: number) => `${(bytes / 1e6).toPrecision(3)} MB`;
+
+/** What crosses to the backend for a step: its batch, and of a plan its share of all that trains. */
+function uploaded(shape: StepShape, plan: number | null): number {
+  return batchBytes(shape) + (plan ? (3 * 4 * parameterCount(shape)) / plan : 0);
+}
+
+function caseOf(shape: StepShape, { label, open, plan, arithmetic }: Way): BenchCase {
+  const steps = plan ?? 1;
+  const name = `server/${label}/${nameOfShape(shape)}`;
+  const ops = steps * stepFlops(shape);
+  const planned = plan ? `plan of ${plan}, ` : '';
+  const slow = label === 'cpu' || label.startsWith('gpu');
+  return {
+    name,
+    variant: `${planned}${megabytes(uploaded(shape, plan))} up a step`,
+    ops,
+    bytes: steps * uploaded(shape, plan),
+    arithmetic,
+    heavy: ops > 2 ** 31 || (slow && ops > SLOW_OPS),
+    async prepare() {
+      const backend = await open();
+      const training = new SideTraining(shape, backend);
+      const run = plan
+        ? () => training.call(plan)
+        : // A promise, so that nobody makes dozens of runs of what takes a second.
+          () => (slow ? Promise.resolve(training.step()) : training.step());
+      if (plan) await training.call(1);
+      else training.step();
+      const { loss, gradNorm } = training;
+      checkStep(name, { loss, gradNorm, moments: training.moments() }, await referenceOf(shape));
+      return {
+        run,
+        async dispose() {
+          await training.dispose();
+          if ('destroy' in backend) await (backend as { destroy(): Promise<void> }).destroy();
+        },
+      };
+    },
+  };
+}
+
+/** Every size on every backend. */
+export function* cases(): Generator<BenchCase> {
+  for (const shape of shapes()) for (const way of WAYS) yield caseOf(shape, way);
+}
