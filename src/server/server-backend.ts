@@ -7,8 +7,10 @@ import {
   type GpuMode,
   gpuBackend,
   hasGpuApi,
+  type WasmBackend,
   wasmBackend,
 } from '../tensor/index.ts';
+import { spawnKernelThread } from '../threads/node.ts';
 
 /** Backends a server can train on; `gpu:` names a mode of gpu.js. */
 export const SERVER_BACKENDS = [
@@ -27,6 +29,8 @@ export interface BackendChoice {
   readonly name: ServerBackend;
   /** Fail where this does not run, instead of taking the next best. */
   readonly required?: boolean;
+  /** Threads that compute a job, where it is `wasm` that trains; 1 unless told. */
+  readonly threads?: number;
 }
 
 /** A backend that runs, and how it came to be this one. */
@@ -48,9 +52,13 @@ const REAL_GPU: readonly GpuMode[] = ['webgpu', 'webgl2'];
  * @throws BackendError when what is required does not run here
  */
 export async function openBackend(choice: BackendChoice): Promise<OpenedBackend> {
-  const { name, required = false } = choice;
+  const { name, required = false, threads } = choice;
   if (name === 'cpu') return asAsked(cpuBackend());
-  if (name === 'wasm') return asAsked(wasmBackend());
+  const wasm = () => wasmBackend({ threads, spawn: spawnKernelThread });
+  if (name === 'wasm') {
+    const backend = wasm();
+    return { ...asAsked(backend), fallbackReason: backend.fallbackReason };
+  }
   const mode = GPU_MODES.find((known) => name === `gpu:${known}`);
   const realOnly = name === 'auto' || (name === 'gpu' && required);
   try {
@@ -67,7 +75,7 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
     if (required) {
       throw new BackendError(`--require-backend: ${error.message}`, { cause: error });
     }
-    const backend = wasmBackend();
+    const backend = wasm();
     const instead = `${backend.description} instead of ${name}: ${error.message}`;
     const description = name === 'auto' ? backend.description : instead;
     return { backend, description, fallbackReason: error.message };
@@ -100,6 +108,7 @@ async function firstOf(
 export async function probeBackend(choice: BackendChoice): Promise<Omit<OpenedBackend, 'backend'>> {
   const { backend, ...rest } = await openBackend(choice);
   if ('destroy' in backend) await (backend as GpuBackend).destroy();
+  if ('dispose' in backend) await (backend as WasmBackend).dispose();
   return rest;
 }
 

@@ -17,10 +17,14 @@ after(() => space.remove());
 const SAME_ADAPTER = 2e-3;
 
 async function trainOn(name: string, ...serve: readonly string[]) {
+  return trainWith([], name, ...serve);
+}
+
+async function trainWith(train: readonly string[], name: string, ...serve: readonly string[]) {
   const server = await startServer(serve);
   const { code, stdout, stderr } = await runCli([
     ...['train', '--server', server.url, '--model', space.model, '--data', space.tiny],
-    ...['--adapter-path', space.path(name), '--no-baselines', '--json', ...SMALL_JOB],
+    ...['--adapter-path', space.path(name), '--no-baselines', '--json', ...SMALL_JOB, ...train],
   ]);
   assert.equal(code, 0, stderr);
   const { stderr: log } = await server.stop();
@@ -52,6 +56,15 @@ test('every backend gives the same adapter, and the report says which one ran', 
     assert.ok(worst < SAME_ADAPTER, `${report.serverBackend} is off by ${worst}`);
     assert.equal(report.accuracy.side, cpu.report.accuracy.side);
   }
+});
+
+test('threads change no bit of an adapter, and the report says how many there were', async () => {
+  const one = await trainWith(['--threads', '1'], 'one');
+  const many = await trainWith(['--threads', '3'], 'many', '--threads', '2');
+  assert.match(one.report.deviceBackend, /^wasm \(\w+\)$/);
+  assert.match(many.report.deviceBackend, /^wasm \(\w+, 3 threads\)$/);
+  assert.match(many.report.serverBackend, /^wasm \(\w+, 2 threads\)$/);
+  assert.deepEqual(many.weights, one.weights);
 });
 
 test('a backend that does not run here is said to be replaced, or refused', async () => {

@@ -10,7 +10,7 @@ import {
   type ServerBackend,
 } from '../../server/index.ts';
 import { serveWs } from '../../transport/ws-node.ts';
-import { decimal, integer } from '../flags.ts';
+import { decimal, integer, type ThreadChoice, threadChoice, threadsOf } from '../flags.ts';
 import { VERSION } from '../version.ts';
 
 interface ServeFlags {
@@ -18,6 +18,7 @@ interface ServeFlags {
   readonly port: number;
   readonly backend: ServerBackend;
   readonly requireBackend?: boolean;
+  readonly threads: ThreadChoice;
   readonly token?: string;
   readonly cacheLimit: number;
   readonly spillDir?: string;
@@ -71,6 +72,11 @@ export function registerServe(program: Command): void {
       '--require-backend',
       'fail where that (for auto and gpu: a GPU) does not run, instead of falling back',
     )
+    .addOption(
+      new Option('--threads <n>', 'threads that train a job, of wasm; auto: one a core')
+        .argParser(threadChoice)
+        .default(1),
+    )
     .option('--token <secret>', 'refuse devices that do not present it', process.env.MOBILLM_TOKEN)
     .option(
       '--cache-limit <MB>',
@@ -116,7 +122,11 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       if (!flags.token && !LOOPBACK.test(flags.host)) {
         log.warn({ host: flags.host }, 'whoever reaches this port can train here; give --token');
       }
-      const backend = { name: flags.backend, required: flags.requireBackend };
+      const backend = {
+        name: flags.backend,
+        required: flags.requireBackend,
+        threads: threadsOf(flags.threads),
+      };
       const probed = await probeBackend(backend);
       const store = flags.stateDir
         ? await JobStore.open(flags.stateDir, flags.stateDays)

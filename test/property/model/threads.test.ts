@@ -5,6 +5,7 @@ import { generate, type WeightPrecision } from '../../../src/model/index.ts';
 import { type Backend, scope, wasmBackend } from '../../../src/tensor/index.ts';
 import { threadedBackend } from '../../support/threads.ts';
 import { type TinyFolder, tinyFolders } from '../../support/tiny-models.ts';
+import { trainSide } from '../../support/train-steps.ts';
 
 const one = wasmBackend();
 const several = [await threadedBackend(2), await threadedBackend(3), await threadedBackend(4)];
@@ -43,5 +44,14 @@ describe('a model gives the bits of one thread in several', () => {
         }
       });
     }
+  }
+});
+
+it('a training of the side network gives the bits of one thread in several', async () => {
+  const settings = { calls: 4, way: 'stepwise' } as const;
+  const { steps, params } = await trainSide(one, settings);
+  for (const backend of several) {
+    const made = await trainSide(backend, settings);
+    assert.deepStrictEqual([made.steps, made.params], [steps, params]);
   }
 });
