@@ -1,4 +1,4 @@
-// A thin interface over benchmark.js: verify first, time synchronous kernels only (it does not await),
+// A thin interface over benchmark.js: verify first, give it synchronous kernels only (it does not await),
 // consume every result (what nobody reads is optimized away), and say what really ran.
 import { cpus, loadavg } from 'node:os';
 import Benchmark from 'benchmark';
@@ -19,14 +19,18 @@ export interface BenchCase {
   /** Takes long, or shows nothing new: runs by `--all` or when `--filter` names it. */
   readonly heavy?: boolean;
   /** Allocates operands, runs once and compares with the reference; throws when they differ. */
-  prepare(): Prepared;
+  prepare(): Prepared | Promise<Prepared>;
 }
 
 /** Operands in place. */
 export interface Prepared {
-  /** One synchronous run; a number that depends on its result. */
-  run(): number;
-  dispose(): void;
+  /**
+   * One run; a number that depends on its result. Kernels are synchronous; what gives a promise, a
+   * training step on a GPU or a second of plain loops, is timed by a few runs and not by benchmark.js,
+   * which does not wait.
+   */
+  run(): number | Promise<number>;
+  dispose(): void | Promise<void>;
 }
 
 /** What one `*.bench.ts` file exports as `cases`. */
@@ -83,8 +87,9 @@ export function describeMachine(): Machine {
 /** Seconds spent on one case by benchmark.js, and its least number of samples. */
 const TIMING = { maxTime: 0.2, minSamples: 5 };
 
-/** Runs of a case under `--quick`, which only shows that everything runs. */
+/** Runs of a case under `--quick`, which only shows that everything runs, and of one that is waited for. */
 const QUICK_RUNS = 3;
+const WAITED_RUNS = 5;
 
 /** Checksums end here, where no optimizer sees that nobody looks. */
 let consumed = 0;
@@ -96,13 +101,15 @@ interface Timing {
   readonly rme: number;
 }
 
-function timeQuickly(run: () => void): Timing {
-  const sample = Array.from({ length: QUICK_RUNS }, () => {
+/** Times so many runs, one by one. */
+async function timeRuns(run: () => unknown, runs: number): Promise<Timing> {
+  const sample: number[] = [];
+  while (sample.length < runs) {
     const start = performance.now();
-    run();
-    return (performance.now() - start) / 1e3;
-  });
-  return { sample, mean: sample.reduce((a, b) => a + b) / QUICK_RUNS, rme: Number.NaN };
+    await run();
+    sample.push((performance.now() - start) / 1e3);
+  }
+  return { sample, mean: sample.reduce((a, b) => a + b) / runs, rme: Number.NaN };
 }
 
 function time(name: string, run: () => void): Timing {
@@ -116,18 +123,26 @@ function time(name: string, run: () => void): Timing {
  * Verifies and times one case.
  * @throws Error when the case disagrees with its reference, or gives no finite checksum
  */
-export function measure(one: BenchCase, quick: boolean): BenchResult {
-  const prepared = one.prepare();
+export async function measure(one: BenchCase, quick: boolean): Promise<BenchResult> {
+  const prepared = await one.prepare();
   try {
-    const run = () => {
-      consumed += prepared.run();
-    };
-    const { sample, mean, rme } = quick ? timeQuickly(run) : time(one.name, run);
+    const first = prepared.run();
+    consumed += await first;
+    const waited = first instanceof Promise;
+    const run = waited
+      ? async () => {
+          consumed += await prepared.run();
+        }
+      : () => {
+          consumed += prepared.run() as number;
+        };
+    const timing =
+      quick || waited ? await timeRuns(run, quick ? QUICK_RUNS : WAITED_RUNS) : time(one.name, run);
     if (!Number.isFinite(consumed)) throw new Error(`${one.name}: checksum is not finite`);
-    const best = sample.reduce((a, b) => Math.min(a, b));
-    return resultOf(one, { sample, mean, rme }, best);
+    const best = timing.sample.reduce((a, b) => Math.min(a, b));
+    return resultOf(one, timing, best);
   } finally {
-    prepared.dispose();
+    await prepared.dispose();
   }
 }
 

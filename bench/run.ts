@@ -80,7 +80,7 @@ async function chosenCases(): Promise<BenchCase[]> {
 }
 
 /** Measures the ceilings, then every case; prints as it goes, and what was asked for at the end. */
-function measureAll(cases: readonly BenchCase[]): void {
+async function measureAll(cases: readonly BenchCase[]): Promise<void> {
   const machine = describeMachine();
   const peaks = allPeaks();
   const bandwidths = [SMALLEST_FOOTPRINT, LARGEST_FOOTPRINT].map((bytes) => ({
@@ -108,7 +108,7 @@ function measureAll(cases: readonly BenchCase[]): void {
       return `${index} of ${cases.length} cases, ${rate.toFixed(1)} a second, ${eta} left: ${one.name}`;
     });
     try {
-      const result = measure(one, options.quick);
+      const result = await measure(one, options.quick);
       results.push(result);
       if (!options.json) {
         line.done();
@@ -151,4 +151,4 @@ function measureAll(cases: readonly BenchCase[]): void {
 
 const cases = await chosenCases();
 if (options.list) console.log(cases.map(({ name }) => name).join('\n'));
-else measureAll(cases);
+else await measureAll(cases);
