@@ -14,6 +14,8 @@ const trainedModelSchema = z.object({
   /** Null where there are no classes. */
   validAccuracy: z.number().nullable(),
   validLoss: z.number(),
+  /** Of a language model: the loss before any step. */
+  startLoss: z.number().optional(),
   parameters: z.int(),
   seconds: z.number(),
   bytes: z.int(),
@@ -61,7 +63,7 @@ export function adapterConfig(
   return {
     peft_type: 'MOBILLM_SIDE',
     format_version: ADAPTER_FORMAT_VERSION,
-    task_type: 'SEQ_CLS',
+    task_type: plan.lm ? 'CAUSAL_LM' : 'SEQ_CLS',
     base_model: {
       name: run.model,
       sha256: info.fingerprint,
@@ -73,6 +75,9 @@ export function adapterConfig(
     precision: info.precision,
     labels: [...plan.labels],
     ...(target && { target }),
+    ...(plan.lm && {
+      lm: { shape: plan.lm.shape, chat: plan.lm.chat, mask_prompt: plan.lm.maskPrompt },
+    }),
     side: trained.name,
     rank,
     alpha_start: alphaStart,
@@ -89,12 +94,21 @@ export function adapterConfig(
       best_epoch: trained.bestEpoch,
       ...(trained.validAccuracy === null ? {} : { valid_accuracy: trained.validAccuracy }),
       valid_loss: trained.validLoss,
+      ...(trained.startLoss === undefined ? {} : { base_valid_loss: trained.startLoss }),
       ...(tested && testMetrics(tested)),
     },
   };
 }
 
 function testMetrics(tested: Scores): Record<string, number | null> {
+  if ('perplexity' in tested) {
+    const { perplexity, basePerplexity, tokens } = tested;
+    return {
+      test_perplexity: perplexity,
+      base_test_perplexity: basePerplexity,
+      test_tokens: tokens,
+    };
+  }
   if ('rmse' in tested) {
     const { rmse, pearson, spearman } = tested;
     return { test_rmse: rmse, test_pearson: pearson, test_spearman: spearman };
@@ -113,5 +127,12 @@ export function planOfAdapter(config: AdapterConfig): TapPlan {
     layers: config.layers,
     kinds: config.taps,
     bits: config.codec.bits,
+    ...(config.lm && {
+      lm: {
+        shape: config.lm.shape,
+        chat: config.lm.chat,
+        maskPrompt: config.lm.mask_prompt,
+      },
+    }),
   };
 }

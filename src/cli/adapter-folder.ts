@@ -83,7 +83,7 @@ export async function instantiateAdapter(
     layers: config.layers.length,
     width: config.base_model.hidden_size,
     kinds: config.taps.length,
-    classes: outputsOf(config.labels),
+    classes: config.lm ? 0 : outputsOf(config.labels),
   };
   const model = createSideModel(config.side, shape, {
     rank: config.rank,

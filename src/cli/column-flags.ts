@@ -21,14 +21,16 @@ export function columnsOf(flags: ColumnFlags): ColumnNames {
   return { text: flags.textColumn, textPair: flags.textPairColumn, label: flags.labelColumn };
 }
 
-/** --task. */
+/** --task, --no-mask-prompt. */
 export function addTaskFlag(command: Command): Command {
-  return command.addOption(
-    new Option(
-      '--task <name>',
-      'what a label is: the name of a class, or a number to predict; auto: a number where all labels are, and some have a fraction',
+  return command
+    .addOption(
+      new Option(
+        '--task <name>',
+        'what is learnt: the class or the number (regression) that a label is, or the next token of a text (lm); auto: lm where rows have no labels; a number where all labels are, and some have a fraction',
+      )
+        .choices(['auto', 'classification', 'regression', 'lm'])
+        .default('auto'),
     )
-      .choices(['auto', 'classification', 'regression'])
-      .default('auto'),
-  );
+    .option('--no-mask-prompt', 'lm: learn prompts, too, and not their completions alone');
 }

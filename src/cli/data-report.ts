@@ -1,5 +1,6 @@
 import {
   type Dataset,
+  type LmShape,
   type PartSummary,
   type Sample,
   summarizeData,
@@ -12,7 +13,12 @@ import { decimals, oneLine } from './metrics-text.ts';
 const LISTED_CLASSES = 12;
 
 /** One part of the data: what stands in it, and what the backbone would read of it. */
-export interface PartReport extends Omit<PartSummary, 'classes'>, Omit<TokenSurvey, 'samples'> {}
+export interface PartReport
+  extends Omit<PartSummary, 'classes'>,
+    Omit<TokenSurvey, 'samples' | 'lossTokens'> {
+  /** Of a language model: tokens in the loss, and rows that have none and are skipped. */
+  readonly loss?: { readonly tokens: number; readonly skipped: number };
+}
 
 /** What is known of the data before anything is trained on it. */
 export interface DataReport {
@@ -30,6 +36,8 @@ export interface DataReport {
     readonly smallest: number;
     readonly largest: number;
   };
+  /** What every row is, of a language model's data. */
+  readonly shape?: LmShape;
   readonly train: PartReport;
   readonly valid: PartReport;
   readonly test: PartReport | null;
@@ -48,8 +56,8 @@ export async function reportData(
     { classes: _, ...summary }: PartSummary,
     samples: readonly Sample[],
   ): Promise<PartReport> => {
-    const { samples: _count, ...tokens } = await survey(samples);
-    return { ...summary, ...tokens };
+    const { samples: _count, lossTokens, ...tokens } = await survey(samples);
+    return { ...summary, ...tokens, ...(lossTokens && { loss: lossOf(lossTokens) }) };
   };
   return {
     classes: data.labels.map((label, c) => ({
@@ -59,11 +67,24 @@ export async function reportData(
       test: test?.classes[c] ?? 0,
     })),
     ...(data.task === 'regression' && { numbers: numbersOf(data.train) }),
+    ...(data.shape && { shape: data.shape }),
     train: await part(train, data.train),
     valid: await part(valid, data.valid),
     test: test ? await part(test, data.test ?? []) : null,
   };
 }
+
+const lossOf = (tokens: readonly number[]) => ({
+  tokens: tokens.reduce((sum, count) => sum + count, 0),
+  skipped: tokens.filter((count) => count === 0).length,
+});
+
+/** What rows of a language model's data are, in words. */
+const SHAPES: Readonly<Record<LmShape, string>> = {
+  text: 'texts',
+  prompt: 'prompts with completions',
+  messages: 'conversations',
+};
 
 function numbersOf(rows: readonly Sample[]): DataReport['numbers'] {
   const labels = rows.map(({ label }) => label);
@@ -89,7 +110,7 @@ function balance(classes: DataReport['classes']): string {
  * @param maxSeqLength tokens that a sample may have.
  */
 export function renderData(report: DataReport, maxSeqLength: number): string {
-  const { classes, numbers } = report;
+  const { classes, numbers, shape } = report;
   const parts = (['train', 'valid', 'test'] as const).flatMap((name) => {
     const part = report[name];
     return part === null ? [] : [{ name, part }];
@@ -98,11 +119,15 @@ export function renderData(report: DataReport, maxSeqLength: number): string {
   const tokens = parts.reduce((n, { part }) => n + part.tokens, 0);
   const longest = Math.max(...parts.map(({ part }) => part.longest));
   const cut = parts.filter(({ part }) => part.truncated > 0);
+  const learnt = parts.map(({ name, part }) => `${count(part.loss?.tokens ?? 0)} of ${name}`);
+  const what = numbers ? 'labels are numbers: regression' : `${count(classes.length)} classes`;
   const lines = [
-    `${rows} rows, ${numbers ? 'labels are numbers: regression' : `${count(classes.length)} classes`}`,
-    numbers
-      ? `labels of train: ${decimals(numbers.smallest)} to ${decimals(numbers.largest)}, mean ${decimals(numbers.mean)}, deviation ${decimals(numbers.deviation)}`
-      : `classes of train: ${balance(classes)}`,
+    `${rows} rows, ${shape ? `${SHAPES[shape]}: language model` : what}`,
+    shape
+      ? `tokens in the loss: ${learnt.join(', ')}`
+      : numbers
+        ? `labels of train: ${decimals(numbers.smallest)} to ${decimals(numbers.largest)}, mean ${decimals(numbers.mean)}, deviation ${decimals(numbers.deviation)}`
+        : `classes of train: ${balance(classes)}`,
     `tokens: ${count(tokens)}, the longest sample ${longest}; ${
       cut.length === 0
         ? 'none is cut'
@@ -110,8 +135,11 @@ export function renderData(report: DataReport, maxSeqLength: number): string {
     }`,
   ];
   for (const { name, part } of parts) {
-    const { duplicates, contradictions, alsoInTrain } = part;
+    const { duplicates, contradictions, alsoInTrain, loss } = part;
     const notes: string[] = [];
+    if (loss && loss.skipped > 0) {
+      notes.push(`${count(loss.skipped)} have no token in the loss and are skipped`);
+    }
     if (duplicates > 0) {
       const other = contradictions > 0 ? `, ${count(contradictions)} under another label` : '';
       notes.push(`${count(duplicates)} repeat an earlier row${other}`);

@@ -5,6 +5,7 @@ import type {
   Probabilities,
   TapPlan,
   TimedBatch,
+  TokenScores,
   TokenSurvey,
   Wording,
 } from '../device/index.ts';
@@ -49,6 +50,9 @@ export interface DeviceInfo {
   readonly hiddenSize: number;
   readonly layers: number;
   readonly contextLength: number;
+  readonly vocabSize: number;
+  /** Whether its files have a chat template. */
+  readonly chat: boolean;
   /** Set when the weights are random ones made from it. */
   readonly randomSeed?: number;
   readonly backend: string;
@@ -77,6 +81,10 @@ export interface GenerateRequest extends SamplingOptions {
   readonly system?: string;
   readonly maxTokens: number;
   readonly seed: number;
+  /** Texts that end it, and are not part of it. */
+  readonly stop?: readonly string[];
+  /** Name of the adapter that tunes it; the prompt is then worded as the adapter's data was. */
+  readonly adapter?: string;
 }
 
 /** What a continuation took: tokens, and milliseconds until the first and until the last. */
@@ -133,8 +141,8 @@ export class DeviceThread implements EncodingEngine {
 
   /** Counts the tokens that samples come to, without running them. */
   survey(samples: readonly Sample[], wording: Wording): Promise<TokenSurvey> {
-    const { template, labels, maxSeqLength } = wording;
-    return this.rpc.call('survey', { samples, wording: { template, labels, maxSeqLength } });
+    const { template, labels, maxSeqLength, lm } = wording;
+    return this.rpc.call('survey', { samples, wording: { template, labels, maxSeqLength, lm } });
   }
 
   calibrate(samples: readonly Sample[]): Promise<ChannelAffine> {
@@ -157,6 +165,16 @@ export class DeviceThread implements EncodingEngine {
   /** Class probabilities of encoded samples under the adapter of that name. */
   classify(name: string, batch: EncodedBatch): Promise<Probabilities> {
     return this.rpc.call('classify', { name, batch });
+  }
+
+  /** How well the model foresees samples, alone and under the adapter of that name. */
+  score(name: string, samples: readonly Sample[]): Promise<TokenScores> {
+    return this.rpc.call('score', { name, samples });
+  }
+
+  /** The frozen output head, as a server of a language model's job needs it. */
+  outputHead(): Promise<Uint8Array> {
+    return this.rpc.call('outputHead');
   }
 
   /** Streams a continuation; resolves with the number of tokens made. */

@@ -28,6 +28,12 @@ function loaded(): DeviceEngine {
   return engine;
 }
 
+function adapterOf(name: string): LoadedAdapter {
+  const adapter = adapters.get(name);
+  if (!adapter) throw new Error(`device: adapter ${name} was not loaded`);
+  return adapter;
+}
+
 serveRpc(parentPort(), {
   async load(options: LoadModelOptions, { emit }): Promise<DeviceInfo> {
     const {
@@ -49,6 +55,8 @@ serveRpc(parentPort(), {
       layers: config.numHiddenLayers,
       randomSeed: options.randomSeed,
       contextLength: config.maxPositionEmbeddings,
+      vocabSize: config.vocabSize,
+      chat: dialogue.chatTemplate !== undefined,
       backend: backbone.backend.description,
       threads: (backbone.backend as Partial<WasmBackend>).threads ?? 1,
       kernels: backbone.kernels,
@@ -61,7 +69,7 @@ serveRpc(parentPort(), {
   usePlan: (plan: TapPlan) => loaded().usePlan(plan),
 
   survey: ({ samples, wording }: { samples: readonly Sample[]; wording: Wording }) =>
-    surveyTokens(loaded().tokenizer, samples, wording),
+    surveyTokens(loaded().tokenizer, samples, wording, loaded().chatTemplate),
 
   calibrate: (samples: readonly Sample[]) => loaded().calibrate(samples),
 
@@ -83,14 +91,27 @@ serveRpc(parentPort(), {
     adapters.set(name, instance);
   },
 
-  classify({ name, batch }: { name: string; batch: EncodedBatch }) {
-    const adapter = adapters.get(name);
-    if (!adapter) throw new Error(`device: adapter ${name} was not loaded`);
-    return loaded().classify(adapter, batch);
+  classify: ({ name, batch }: { name: string; batch: EncodedBatch }) =>
+    loaded().classify(adapterOf(name), batch),
+
+  score: ({ name, samples }: { name: string; samples: readonly Sample[] }) =>
+    loaded().score(adapterOf(name), samples),
+
+  outputHead(_: undefined, { transfer }): Uint8Array {
+    const bytes = loaded().outputHead();
+    transfer(bytes.buffer as ArrayBuffer);
+    return bytes;
   },
 
   generate(request: GenerateRequest, { emit }) {
-    return generateText(loaded(), dialogue, request, emit);
+    const { adapter } = request;
+    return generateText(
+      loaded(),
+      dialogue,
+      request,
+      emit,
+      adapter === undefined ? undefined : adapterOf(adapter),
+    );
   },
 
   benchCheck: () => checkEngine(loaded()),

@@ -11,10 +11,10 @@ import {
 import { createSideModel, type SideShape, sampleBytes } from '../model/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { cpuBackend, disposeTree, leaves, random, UsageError } from '../tensor/index.ts';
-import { type DataReport, renderData, reportData } from './data-report.ts';
+import { type DataReport, renderData } from './data-report.ts';
 import { sentLabels } from './evaluate.ts';
 import { openModelPath } from './model-files.ts';
-import { type JobFlags, planJob, prepareJob } from './prepare-job.ts';
+import { type JobFlags, planJob, prepareJob, type SurveyedJob, surveyJob } from './prepare-job.ts';
 import { formatBytes } from './progress.ts';
 import { BASELINES } from './train-job.ts';
 import { type TrainingFlags, trainingOptions } from './training-flags.ts';
@@ -77,17 +77,24 @@ export async function dryRun(
   flags: JobFlags & TrainingFlags & { readonly baselines: boolean },
   options: { quiet: boolean; signal?: AbortSignal },
 ): Promise<DryRun> {
-  const job = await prepareJob(flags, options);
-  const { model, close } = await openModelPath(job.modelPath);
+  const read = await prepareJob(flags, options);
+  const { model, close } = await openModelPath(read.modelPath);
   try {
-    const { config, tokenizer } = model;
-    const { data } = job;
-    const plan = planJob(flags, job, config.numHiddenLayers);
+    const { config, tokenizer, dialogue } = model;
+    const { chatTemplate } = dialogue;
+    const found = { layers: config.numHiddenLayers, chat: chatTemplate !== undefined };
+    const plan = planJob(flags, read, found);
     checkLayers(plan, config.numHiddenLayers);
-    const dataset = await reportData(data, (samples) => surveyTokens(tokenizer, samples, plan));
+    const surveyed = await surveyJob(read, (samples) =>
+      surveyTokens(tokenizer, samples, plan, chatTemplate),
+    );
+    const { dataset, job, lossTokens } = surveyed;
+    const { data } = job;
     const prefixTokens = plan.prefix ? tokenizer.encode(plan.prefix).length : 0;
-    const training = trainingOptions(flags, flags.baselines ? BASELINES : [], data.validFromTrain);
-    const values = (rows: readonly Sample[]) => sentLabels(rows, data.labels, job.target);
+    const baselines = flags.baselines ? BASELINES : [];
+    const training = trainingOptions(flags, baselines, data.validFromTrain, data.task);
+    const values = (rows: readonly Sample[]) =>
+      plan.lm ? rows.map(() => 0) : sentLabels(rows, data.labels, job.target);
     const { batchSize, epochs } = training;
     const perEpoch = Math.ceil(job.train.length / batchSize);
     const all = job.train.length + data.valid.length;
@@ -97,7 +104,9 @@ export async function dryRun(
       name,
       parameters: countParameters(name, shape, training),
     }));
-    const lengths = job.train.map((row) => wordSample(tokenizer, row, plan).ids.length);
+    const lengths = job.train.map(
+      (row) => wordSample(tokenizer, row, plan, chatTemplate).ids.length,
+    );
     const batches = epochBatches({
       ...{ count: job.train.length, batchSize, seed: training.seed, epoch: 0 },
     });
@@ -124,10 +133,13 @@ export async function dryRun(
       },
       models,
       traffic: {
-        up: estimateTraffic(plan, config.hiddenSize, batchSize, {
-          train: values(job.train),
-          valid: values(data.valid),
-        }),
+        up: estimateTraffic(
+          plan,
+          config.hiddenSize,
+          batchSize,
+          { train: values(job.train), valid: values(data.valid) },
+          lossTokens && { counts: lossTokens, vocab: config.vocabSize },
+        ),
         downAbout:
           models.reduce((n, { parameters }) => n + 4 * (parameters + 4 * channels), 0) +
           (MESSAGE_BYTES + TRACE_BYTES * models.length) * (perEpoch * epochs + refitAtMost),
@@ -135,12 +147,18 @@ export async function dryRun(
       memory: {
         deviceWeights: model.weightBytes(flags.precision),
         deviceActivationsAbout: 4 * WORKING_TENSORS * widest * config.hiddenSize,
-        serverCache: all * sampleBytes(shape, plan.bits),
+        serverCache: rowsSent(all, lossTokens) * sampleBytes(shape, plan.bits),
       },
     };
   } finally {
     await close();
   }
+}
+
+/** Rows of activations that are kept: a sample's, or its tokens'. */
+function rowsSent(samples: number, lossTokens: SurveyedJob['lossTokens']): number {
+  if (!lossTokens) return samples;
+  return [...lossTokens.train, ...lossTokens.valid].reduce((sum, tokens) => sum + tokens, 0);
 }
 
 function checkLayers(plan: TapPlan, numHiddenLayers: number): void {

@@ -8,10 +8,59 @@ import {
   type Target,
 } from '../data/index.ts';
 import type { TimedBatch } from '../device/index.ts';
+import { FormatError } from '../tensor/errors.ts';
 import type { DeviceThread } from './device-thread.ts';
 
 /** How right an adapter is, by what it predicts. */
-export type Scores = ClassificationScores | RegressionScores;
+export type Scores = ClassificationScores | RegressionScores | LmScores;
+
+/** How well a language model foresees texts, alone and with an adapter. */
+export interface LmScores {
+  readonly rows: number;
+  /** Tokens in the loss, of which perplexities are means. */
+  readonly tokens: number;
+  /** exp of the mean loss, tuned. */
+  readonly perplexity: number;
+  /** The frozen model's. */
+  readonly basePerplexity: number;
+}
+
+/** What scoring rows came to. */
+export interface ScoredRows {
+  readonly scores: LmScores;
+  /** Tokens run through the backbone. */
+  readonly computed: number;
+  readonly truncated: number;
+}
+
+/** Scores rows of a language model batch by batch; `onBatch` hears how many are done. */
+export async function scoreRows(
+  device: DeviceThread,
+  adapterName: string,
+  rows: readonly Sample[],
+  batchSize: number,
+  onBatch?: (done: number) => void,
+): Promise<ScoredRows> {
+  const sums = { scored: 0, baseLoss: 0, tunedLoss: 0, tokens: 0, truncated: 0 };
+  for (let start = 0; start < rows.length; start += batchSize) {
+    const part = rows.slice(start, start + batchSize);
+    const batch = await device.score(adapterName, part);
+    for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += batch[key];
+    onBatch?.(start + part.length);
+  }
+  const { scored, baseLoss, tunedLoss, tokens, truncated } = sums;
+  if (scored === 0) throw new FormatError('data: no row has a token in the loss', 'E_DATA');
+  return {
+    scores: {
+      rows: rows.length,
+      tokens: scored,
+      perplexity: Math.exp(tunedLoss / scored),
+      basePerplexity: Math.exp(baseLoss / scored),
+    },
+    computed: tokens,
+    truncated,
+  };
+}
 
 /** What an adapter predicts: one of these classes, or without any, a number. */
 export interface Outputs {

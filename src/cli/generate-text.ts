@@ -1,24 +1,28 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { DeviceEngine } from '../device/index.ts';
 import { generate } from '../model/generate.ts';
-import type { ChatMessage, ModelDialogue } from '../model/index.ts';
+import type { ChatMessage, LoadedAdapter, ModelDialogue } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { FormatError, random, UsageError } from '../tensor/index.ts';
 import type { GeneratedText, GenerateRequest } from './device-thread.ts';
+import { StopStrings } from './stop-strings.ts';
 
 /**
  * Continues a prompt, as it stands or as the user's turn of a conversation, and gives the event loop
  * a turn after every token.
  * @param emit called with pieces of text as they are complete
+ * @param adapter what tunes it
  * @throws FormatError (E_CHAT_TEMPLATE) when a conversation is asked for and the model has no
  * template for one; UsageError for a prompt that leaves no room in the context
  */
 export async function generateText(
-  { backbone, tokenizer }: DeviceEngine,
+  engine: DeviceEngine,
   dialogue: ModelDialogue,
   request: GenerateRequest,
   emit: (text: string) => void,
+  adapter?: LoadedAdapter,
 ): Promise<GeneratedText> {
+  const { backbone, tokenizer } = engine;
   if (backbone.family === 'encoder') {
     throw new UsageError(
       `generate: ${backbone.config.modelType} is an encoder: it reads whole texts and generates none; use a decoder`,
@@ -42,14 +46,21 @@ export async function generateText(
     ...request,
     stopTokens: dialogue.stopTokenIds,
     random: random(request.seed),
+    tuner: adapter && engine.tuner(adapter),
+  };
+  const stops = new StopStrings(request.stop ?? []);
+  const show = (text: string) => {
+    const shown = stops.push(text);
+    if (shown) emit(shown);
   };
   for (const id of generate(backbone, ids, options)) {
     if (tokens++ === 0) promptMs = monotonicMs() - startMs;
-    const text = stream.push(id);
-    if (text) emit(text);
+    show(stream.push(id));
+    if (stops.found) break;
     await turn();
   }
-  const rest = stream.flush();
+  show(stream.flush());
+  const rest = stops.flush();
   if (rest) emit(rest);
   return { tokens, promptTokens: ids.length, promptMs, totalMs: monotonicMs() - startMs };
 }

@@ -46,7 +46,7 @@ export async function loadEngine(
     });
     // They came up while the weights were loaded.
     await wasm?.ready;
-    const engine = new DeviceEngine(backbone, model.tokenizer);
+    const engine = new DeviceEngine(backbone, model.tokenizer, model.dialogue.chatTemplate);
     const { config, parameters, dialogue } = model;
     return { engine, config, parameters, dialogue, fingerprint: weights.fingerprint, packed };
   } finally {

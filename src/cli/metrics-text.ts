@@ -29,8 +29,12 @@ export function decimals(value: number): string {
   return String(Number(value.toPrecision(4)));
 }
 
-/** Accuracy, macro-F1 and Matthews correlation in one line, or errors and correlations of numbers. */
+/** Accuracy, macro-F1 and Matthews correlation in one line, errors and correlations of numbers, or perplexities. */
 export function scoresLine(scores: Scores): string {
+  if ('perplexity' in scores) {
+    const { perplexity, basePerplexity, tokens, rows } = scores;
+    return `perplexity ${decimals(perplexity)}, the frozen model's ${decimals(basePerplexity)} (${tokens} tokens of ${rows} rows)`;
+  }
   if ('rmse' in scores) {
     const { rmse, mae, rows } = scores;
     const [pearson, spearman] = [scores.pearson, scores.spearman].map(

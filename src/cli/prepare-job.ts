@@ -8,12 +8,13 @@ import {
   type Task,
   targetOf,
 } from '../data/index.ts';
-import { shotsPrefix, type TapPlan } from '../device/index.ts';
+import { type LmWording, shotsPrefix, type TapPlan, type TokenSurvey } from '../device/index.ts';
 import type { ModelFamily } from '../model/index.ts';
 import { listFiles, readText } from '../platform/node.ts';
 import type { ActivationBits } from '../quant/index.ts';
 import { FormatError, UsageError } from '../tensor/errors.ts';
 import { type ColumnFlags, columnsOf } from './column-flags.ts';
+import { type DataReport, reportData } from './data-report.ts';
 import { defaultTemplate, type ModelFlags, type TapFlags } from './flags.ts';
 import { resolveModel } from './load-device.ts';
 import { factsOfPath } from './model-files.ts';
@@ -22,6 +23,8 @@ import { factsOfPath } from './model-files.ts';
 export interface JobFlags extends ModelFlags, TapFlags, ColumnFlags {
   readonly data: string;
   readonly task: Task | 'auto';
+  /** False for --no-mask-prompt. */
+  readonly maskPrompt: boolean;
   readonly seed: number;
 }
 
@@ -59,6 +62,7 @@ export async function prepareJob(
   const rows = chooseRows(flags, data);
   const modelPath = await resolveModel(flags.model, options);
   const { family, contextLength } = await factsOfPath(modelPath);
+  if (data.task === 'lm') checkLm(flags, data, family);
   if (flags.maxSeqLength > contextLength) {
     throw new UsageError(
       `--max-seq-length: ${flags.maxSeqLength} tokens exceed the context of ${flags.model}, which is ${contextLength}; use ${contextLength} or fewer`,
@@ -67,11 +71,32 @@ export async function prepareJob(
   if (family === 'encoder' && flags.prefixShots > 0) {
     throw new UsageError(`--prefix-shots: ${flags.model} is an encoder and keeps no prefix; use 0`);
   }
-  const template = flags.template ?? defaultTemplate(family, data.pairs);
+  const template =
+    flags.template ?? (data.task === 'lm' ? LM_TEMPLATE : defaultTemplate(family, data.pairs));
   checkTemplate(template, data.pairs, family === 'encoder');
   const target =
     data.task === 'regression' ? targetOf(rows.train.map(({ label }) => label)) : undefined;
   return { data, ...rows, modelPath, family, template, target };
+}
+
+/** What stands around a prompt where neither the model nor anybody else words it. */
+const LM_TEMPLATE = '{text}\n';
+
+/** Fails over what has no meaning in the tuning of a language model. */
+function checkLm(flags: JobFlags, { shape }: Dataset, family: ModelFamily): void {
+  if (family === 'encoder') {
+    throw new UsageError(
+      `--task lm: ${flags.model} is an encoder and makes no next token; use a decoder`,
+    );
+  }
+  if (flags.prefixShots > 0) {
+    throw new UsageError('--prefix-shots: a language model is tuned without examples; use 0');
+  }
+  if (flags.template !== undefined && shape !== 'prompt') {
+    throw new UsageError(
+      `--template: rows of ${shape} have no prompt to stand around; leave it out`,
+    );
+  }
 }
 
 function chooseRows(flags: JobFlags, data: Dataset): { shots: Sample[]; train: Sample[] } {
@@ -92,16 +117,81 @@ function chooseRows(flags: JobFlags, data: Dataset): { shots: Sample[]; train: S
   return { shots, train };
 }
 
-/** What is tapped of a model that has so many layers, and how prompts read. */
-export function planJob(flags: JobFlags, job: PreparedJob, layers: number): TapPlan {
+/** What of a loaded model decides a plan. */
+export interface PlannedModel {
+  readonly layers: number;
+  /** Whether it has a chat template. */
+  readonly chat: boolean;
+}
+
+/** What is tapped of a model, and how prompts read. */
+export function planJob(
+  flags: JobFlags,
+  job: PreparedJob,
+  { layers, chat }: PlannedModel,
+): TapPlan {
   const { template, data, shots } = job;
+  const { shape } = data;
+  const lm: LmWording | undefined = shape && {
+    shape,
+    // A prompt's own template is what somebody wants around it.
+    chat: shape === 'messages' || (shape === 'prompt' && chat && flags.template === undefined),
+    maskPrompt: flags.maskPrompt,
+  };
   return {
     template,
     labels: data.labels,
     prefix: shotsPrefix(template, data.labels, shots),
     maxSeqLength: flags.maxSeqLength,
     layers: flags.layers(layers),
-    kinds: flags.taps,
+    kinds: lm ? ['token'] : flags.taps,
     bits: Number(flags.activationBits) as ActivationBits,
+    ...(lm && { lm }),
+  };
+}
+
+/** A job whose rows were counted. */
+export interface SurveyedJob {
+  readonly dataset: DataReport;
+  /** Without rows that a language model has nothing to learn from. */
+  readonly job: PreparedJob;
+  /** Of a language model: tokens in the loss of each row that is left. */
+  readonly lossTokens?: Readonly<Record<'train' | 'valid', readonly number[]>>;
+}
+
+/**
+ * Counts a job's tokens, and leaves rows without a token in the loss out.
+ * @throws FormatError (E_DATA) where none is left
+ */
+export async function surveyJob(
+  job: PreparedJob,
+  survey: (samples: readonly Sample[]) => Promise<TokenSurvey> | TokenSurvey,
+): Promise<SurveyedJob> {
+  const surveys = new Map<readonly Sample[], TokenSurvey>();
+  const dataset = await reportData(job.data, async (samples) => {
+    const counted = await survey(samples);
+    surveys.set(samples, counted);
+    return counted;
+  });
+  const { data } = job;
+  if (data.task !== 'lm') return { dataset, job };
+  const left = (samples: readonly Sample[], part: string) => {
+    const { lossTokens = [] } = surveys.get(samples) as TokenSurvey;
+    const kept = samples.filter((_, i) => lossTokens[i] > 0);
+    if (kept.length === 0) {
+      throw new FormatError(
+        `data: ${data.folder}: no row of ${part} has a token in the loss; prompts alone may fill --max-seq-length`,
+        'E_DATA',
+      );
+    }
+    return { kept, counts: lossTokens.filter((tokens) => tokens > 0) };
+  };
+  const [train, valid] = [left(data.train, 'train'), left(data.valid, 'valid')];
+  const test = data.test && left(data.test, 'test').kept;
+  const rows = { ...data, train: train.kept, valid: valid.kept, test };
+  return {
+    dataset,
+    job: { ...job, data: rows, train: train.kept },
+    lossTokens: { train: train.counts, valid: valid.counts },
   };
 }

@@ -77,8 +77,36 @@ function figures(report: TrainReport, scores: Scores | null | undefined): string
   return [decimals(scores.rmse), correlation(scores.pearson), correlation(scores.spearman)];
 }
 
+/** A language model before and after. */
+function renderPerplexity(report: TrainReport): string {
+  const table = new Table({
+    head: ['model', 'validation perplexity', 'test perplexity', 'parameters', 'server time'],
+    style: { head: [], border: [] },
+  });
+  const score = report.test[report.method];
+  const test = score && 'perplexity' in score ? score : undefined;
+  const model = report.server.models.find((one) => one.name === report.method);
+  if (!model) return '';
+  const perplexity = (loss: number | undefined) =>
+    loss === undefined ? '-' : decimals(Math.exp(loss));
+  const tested = (value: number | undefined) => (value === undefined ? '-' : decimals(value));
+  table.push(
+    [
+      ...['frozen (before)', perplexity(model.startLoss), tested(test?.basePerplexity)],
+      ...['0', '-'],
+    ],
+    [
+      ...[`${report.method} side network (after)`, perplexity(model.validLoss)],
+      ...[tested(test?.perplexity), model.parameters.toLocaleString('en')],
+      `${model.seconds.toFixed(1)} s`,
+    ],
+  );
+  return table.toString();
+}
+
 /** What was trained against what it has to beat. */
 function renderScores(report: TrainReport): string {
+  if (report.task === 'lm') return renderPerplexity(report);
   const classes = report.task === 'classification';
   const scores = new Table({
     head: [

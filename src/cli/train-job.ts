@@ -1,13 +1,15 @@
-import { type Dataset, epochBatches, type Sample, type Task } from '../data/index.ts';
+import { type Dataset, epochBatches, type Sample } from '../data/index.ts';
 import {
   greet,
   type JobOutcome,
   type JobProgress,
+  type JobSpec,
   type LabelledRow,
   runJob,
   type TapPlan,
   type TimedBatch,
 } from '../device/index.ts';
+import { monotonicMs } from '../platform/clock.ts';
 import { checkWritable } from '../platform/node.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { ProtocolError, UsageError } from '../tensor/errors.ts';
@@ -16,16 +18,24 @@ import type { Connection } from '../transport/index.ts';
 import { connectWs } from '../transport/ws-node.ts';
 import { adapterConfig, modelRunSchema, type TrainedRun } from './adapter-config.ts';
 import { type SavedAdapter, writeAdapterFolder } from './adapter-folder.ts';
-import { type DataReport, renderData, reportData } from './data-report.ts';
+import type { ConfigValue } from './config-file.ts';
+import { type DataReport, renderData } from './data-report.ts';
 import type { DeviceThread } from './device-thread.ts';
-import { baselineScores, encodeRows, measureAdapter, type Scores, sentLabels } from './evaluate.ts';
+import {
+  baselineScores,
+  encodeRows,
+  measureAdapter,
+  type Scores,
+  scoreRows,
+  sentLabels,
+} from './evaluate.ts';
 import { brokenOffJob, JobKeeper, type KeepFlags, withAdvice } from './kept-job.ts';
 import { loadDevice } from './load-device.ts';
 import { jobIdentity } from './partial-job.ts';
-import { type JobFlags, type PreparedJob, planJob, prepareJob } from './prepare-job.ts';
+import { type JobFlags, type PreparedJob, planJob, prepareJob, surveyJob } from './prepare-job.ts';
 import type { TrainReport } from './report.ts';
 import { TrainProgress } from './train-progress.ts';
-import { type TrainingFlags, trainingOptions } from './training-flags.ts';
+import { resolvedTraining, type TrainingFlags, trainingOptions } from './training-flags.ts';
 import { VERSION } from './version.ts';
 
 /** Baselines trained beside the side network. */
@@ -52,15 +62,18 @@ export interface TrainFlags extends JobFlags, TrainingFlags, KeepFlags {
 export async function train(
   flags: TrainFlags,
   signal: AbortSignal,
-  config: (resolved: { template: string; layers: readonly number[]; task: Task }) => string,
+  config: (resolved: Record<string, ConfigValue>) => string,
 ): Promise<{ report: TrainReport; trace: string }> {
   const started = performance.now();
   const quiet = flags.json === true;
   // What can be known to fail is known before anything takes time.
   await checkFlags(flags);
   const before = await brokenOffJob(flags);
-  const prepared = await prepareJob(flags, { quiet, signal });
-  const { data, template, modelPath } = prepared;
+  const read = await prepareJob(flags, { quiet, signal });
+  const { template, modelPath } = read;
+  const { task, validFromTrain } = read.data;
+  const baselinesOf = flags.baselines ? BASELINES : [];
+  const options = trainingOptions(flags, baselinesOf, validFromTrain, task);
   const connection = await connectWs(flags.server, { token: flags.token, signal });
   const cancel = () => {
     connection.send({ type: 'cancel', reason: 'interrupted' }).catch(() => {});
@@ -78,24 +91,31 @@ export async function train(
       software: `mobillm ${VERSION}`,
       ...device.info,
     });
-    const plan = planJob(flags, prepared, device.info.layers);
+    const plan = planJob(flags, read, device.info);
     const { prefixTokens } = await device.usePlan(plan);
     const loaded = device;
-    const dataset = await reportData(data, (samples) => loaded.survey(samples, plan));
+    const { dataset, job: prepared } = await surveyJob(read, (samples) =>
+      loaded.survey(samples, plan),
+    );
+    const { data } = prepared;
     if (!quiet) process.stderr.write(`${renderData(dataset, plan.maxSeqLength)}\n`);
-    const options = trainingOptions(flags, flags.baselines ? BASELINES : [], data.validFromTrain);
     const tracer = new Tracer('device');
     progress = new TrainProgress({
       quiet,
       options,
       rows: prepared.train.length,
       server: welcome.backend,
+      task,
     });
-    const rows = sentRows(flags, prepared);
+    const rows = sentRows(options, prepared);
     const identity = jobIdentity(device.info, flags.deviceBackend, rows, plan, options);
     const keeper = new JobKeeper(flags, before, identity, !quiet);
     if (keeper.dropped) await connection.send({ type: 'forget', id: keeper.dropped });
-    const job = { flags, data, dataset, plan, rows, keeper, options, tracer, progress };
+    const head = plan.lm && {
+      bytes: await device.outputHead(),
+      vocab: device.info.vocabSize,
+    };
+    const job = { flags, data, dataset, plan, rows, head, keeper, options, tracer, progress };
     const outcome = await runRows(connection, device, job);
 
     const { target } = prepared;
@@ -104,7 +124,11 @@ export async function train(
     signal.throwIfAborted();
     const { layers } = plan;
     await writeAdapterFolder(flags.adapterPath, adapter, baselines, {
-      'config.yaml': config({ template, layers, task: data.task }),
+      'config.yaml': config({
+        // The model's chat template is not ours to write down.
+        ...(plan.lm && (plan.lm.chat || plan.lm.shape === 'text') ? {} : { template }),
+        ...{ layers, task, ...resolvedTraining(options) },
+      }),
     });
     // Only now nobody will come back for the job.
     await keeper.done();
@@ -145,15 +169,16 @@ async function hangUp(connection: Connection): Promise<void> {
 
 /** The rows in the order in which they are sent. */
 function sentRows(
-  { batchSize, seed }: TrainFlags,
+  { batchSize, seed }: TrainingOptions,
   { data, train, target }: PreparedJob,
 ): Record<'train' | 'valid', LabelledRow[]> {
   const labelled = (samples: readonly Sample[]): LabelledRow[] =>
-    sentLabels(samples, data.labels, target).map((label, id) => ({
-      id,
-      sample: samples[id],
-      label,
-    }));
+    data.task === 'lm'
+      ? samples.map((sample, id) => ({ id, sample, label: 0 }))
+      : sentLabels(samples, data.labels, target).map((label, id) => ({
+          ...{ id, label },
+          sample: samples[id],
+        }));
   const rows = labelled(train);
   const order = epochBatches({ count: rows.length, batchSize, seed, epoch: 0 }).flat();
   return { train: order.map((i) => rows[i]), valid: labelled(data.valid) };
@@ -165,6 +190,7 @@ interface RowsJob {
   readonly dataset: DataReport;
   readonly plan: TapPlan;
   readonly rows: Readonly<Record<'train' | 'valid', readonly LabelledRow[]>>;
+  readonly head: JobSpec['head'];
   readonly keeper: JobKeeper;
   readonly options: TrainingOptions;
   readonly tracer: Tracer;
@@ -177,8 +203,8 @@ async function runRows(
   device: DeviceThread,
   job: RowsJob,
 ): Promise<JobOutcome & { test: TimedBatch[] }> {
-  const { flags, data, plan, rows, keeper, options, tracer, progress } = job;
-  const { batchSize } = flags;
+  const { data, plan, rows, head, keeper, options, tracer, progress } = job;
+  const { batchSize } = options;
   let test: TimedBatch[] = [];
   const outcome = await runJob(
     connection,
@@ -187,13 +213,15 @@ async function runRows(
       plan,
       width: device.info.hiddenSize,
       ...rows,
+      ...(head && { head }),
       training: options,
       keep: keeper.keep,
     },
     tracer,
     { ...progress, onAccepted: keeper.onAccepted, onSaved: keeper.onSaved },
     async () => {
-      const samples = data.test ?? [];
+      // A language model's are scored once its adapter is there, in one pass.
+      const samples = plan.lm ? [] : (data.test ?? []);
       test = await encodeRows(device, samples, batchSize, (batch, done) => {
         const name = `forward test ${done}`;
         tracer.span(name, 'compute', 'compute', batch.startMs, batch.endMs, {
@@ -228,6 +256,8 @@ async function sumUp(
   const server = parsed.data;
   const tests = data.test ?? [];
   const outputs = { labels: data.labels, target: run.target };
+  const lm = run.plan.lm !== undefined;
+  let scored = { computed: 0, truncated: 0 };
   const saved = new Map<string, SavedAdapter>();
   const scores = new Map<string, Scores>();
   for (const model of server.models) {
@@ -235,7 +265,15 @@ async function sumUp(
     if (!weights) throw new ProtocolError(`the server sent no weights of ${model.name}`);
     const adapter = { config: adapterConfig(run, model, undefined), weights };
     await device.loadAdapter(model.name, adapter);
-    if (tests.length > 0) {
+    if (lm && tests.length > 0) {
+      const startMs = monotonicMs();
+      const { scores: score, ...counts } = await scoreRows(
+        ...[device, model.name, tests, options.batchSize],
+      );
+      tracer.span('score test', 'compute', 'compute', startMs, monotonicMs());
+      scored = counts;
+      scores.set(model.name, score);
+    } else if (tests.length > 0) {
       const measured = await measureAdapter(device, model.name, outcome.test, tests, outputs);
       scores.set(model.name, measured.scores);
     }
@@ -249,14 +287,14 @@ async function sumUp(
   const compute = tracer.intervals('compute', 'device');
   const steps = tracer.intervals('step', 'server');
   const memory = await device.memory();
-  const testTokens = outcome.test.reduce((n, batch) => n + batch.tokens, 0);
+  const testTokens = outcome.test.reduce((n, batch) => n + batch.tokens, scored.computed);
   const deviceSeconds = covered(compute) / 1000;
-  const testTruncated = outcome.test.reduce((n, batch) => n + batch.truncated, 0);
+  const testTruncated = outcome.test.reduce((n, batch) => n + batch.truncated, scored.truncated);
   const tested = (name: string) => {
     const score = scores.get(name);
     return score && 'accuracy' in score ? score.accuracy : null;
   };
-  const before = tests.length > 0 ? baselineScores(data.train, tests, outputs) : null;
+  const before = tests.length > 0 && !lm ? baselineScores(data.train, tests, outputs) : null;
   const report: TrainReport = {
     model: flags.model,
     data: data.folder,

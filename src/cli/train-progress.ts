@@ -1,3 +1,4 @@
+import type { Task } from '../data/index.ts';
 import type { JobProgress } from '../device/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { formatBytes, ProgressLine, rateAndEta } from './progress.ts';
@@ -7,6 +8,7 @@ export class TrainProgress implements JobProgress {
   private readonly line: ProgressLine;
   private readonly totalSteps: number;
   private readonly epochs: number;
+  private readonly lm: boolean;
   private readonly startMs = performance.now();
   private device = 'device: starting';
   private server: string;
@@ -19,8 +21,10 @@ export class TrainProgress implements JobProgress {
     rows: number;
     /** What computes on the server. */
     server: string;
+    task: Task;
   }) {
     const { quiet, options, rows } = job;
+    this.lm = job.task === 'lm';
     this.line = new ProgressLine({ silent: quiet });
     this.epochs = options.epochs;
     this.totalSteps = Math.ceil(rows / options.batchSize) * options.epochs;
@@ -50,7 +54,7 @@ export class TrainProgress implements JobProgress {
     if (validLoss === null) return;
     const validation =
       validAccuracy === null
-        ? `loss ${validLoss.toFixed(3)}`
+        ? `loss ${validLoss.toFixed(3)}${this.lm ? `, perplexity ${Math.exp(validLoss).toFixed(2)}` : ''}`
         : `${(100 * validAccuracy).toFixed(1)}%`;
     this.server = `server: epoch ${epoch.epoch}/${this.epochs}, loss ${epoch.trainLoss.toFixed(3)}, validation ${validation}`;
     this.show();

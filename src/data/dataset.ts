@@ -1,6 +1,13 @@
 import { FormatError, UsageError } from '../tensor/errors.ts';
-import { DATA_FORMATS, parseSamples } from './parse.ts';
-import { type ColumnNames, columnNames, failAtLine, type Row, type Sample } from './row.ts';
+import { DATA_FORMATS, parseSomeRows, withLabel } from './parse.ts';
+import {
+  type ColumnNames,
+  columnNames,
+  failAtLine,
+  type LmShape,
+  type Row,
+  type Sample,
+} from './row.ts';
 import { stratifiedSplit } from './split.ts';
 import { numberOf, type Task, taskOf } from './task.ts';
 
@@ -26,6 +33,8 @@ export interface Dataset {
   readonly test: readonly Sample[] | undefined;
   /** True when every row of every file has a `text_pair`; false when none has. */
   readonly pairs: boolean;
+  /** What every row is, of a language model's data. */
+  readonly shape?: LmShape;
 }
 
 /** What `loadDataset` needs to know. */
@@ -35,7 +44,7 @@ export interface DatasetOptions {
   readonly listFiles?: ListFiles;
   /** Columns, or keys, of text, second text and label; `text`, `text_pair`, `label`. */
   readonly columns?: ColumnNames;
-  /** What labels are; by `taskOf` unless given. */
+  /** What is learnt. Unless given: the next token where rows have no labels, else by `taskOf`. */
   readonly task?: Task;
   /** Part of each class of the training file that validates where there is no other; 0.1. */
   readonly validFraction?: number;
@@ -72,7 +81,7 @@ interface LocatedRow extends Row {
 interface Part {
   /** The file or folder, to name it in messages. */
   readonly path: string;
-  readonly rows: readonly (Sample & LocatedRow)[];
+  readonly rows: readonly LocatedRow[];
 }
 
 function checkLabels(rows: readonly (Sample & LocatedRow)[], labels: readonly string[]): void {
@@ -160,7 +169,7 @@ async function findPart(folder: string, name: string, reading: Reading): Promise
 
 function partOf(path: string, files: readonly DataFile[], columns: ColumnNames = {}): Part {
   const rows = files.flatMap((file) =>
-    parseSamples(file.source, file.path, columns).map((row) => ({ ...row, file: file.path })),
+    parseSomeRows(file.source, file.path, columns).map((row) => ({ ...row, file: file.path })),
   );
   return { path, rows };
 }
@@ -189,7 +198,34 @@ export async function loadSamples(
   return samplesOf(part, labels, columns);
 }
 
-function samplesOf({ rows }: Part, labels: readonly string[], columns: ColumnNames): Sample[] {
+const labelled = ({ rows }: Part, columns: ColumnNames): (Sample & LocatedRow)[] =>
+  rows.map((row) => withLabel(row, row.file, columns));
+
+/** What a language model's rows are, by the first of them. */
+function lmShapeOf([first]: readonly Row[], columns: ColumnNames): LmShape {
+  // Whoever names a column for labels means what is to be answered.
+  return first?.shape ?? (columns.label === undefined ? 'text' : 'prompt');
+}
+
+/** Rows of a language model's data, all of one shape. */
+function lmSamples({ rows }: Part, shape: LmShape, columns: ColumnNames): Sample[] {
+  return rows.map(({ text, label = '', messages, file, line, ...row }) => {
+    if (lmShapeOf([{ text, line, ...row }], columns) !== shape) {
+      failAtLine(file, line, `is not of the shape of other rows, which is ${SHAPES[shape]}`);
+    }
+    if (shape === 'messages') return { text, label: '', messages };
+    return { text, label: shape === 'prompt' ? label : '' };
+  });
+}
+
+const SHAPES: Readonly<Record<LmShape, string>> = {
+  text: '{"text"}',
+  prompt: '{"prompt", "completion"}',
+  messages: '{"messages"}',
+};
+
+function samplesOf(part: Part, labels: readonly string[], columns: ColumnNames): Sample[] {
+  const rows = labelled(part, columns);
   if (labels.length === 0) checkNumbers(rows);
   else checkLabels(rows, labels);
   checkPairs(rows, rows[0]?.textPair !== undefined, columns);
@@ -197,29 +233,34 @@ function samplesOf({ rows }: Part, labels: readonly string[], columns: ColumnNam
 }
 
 /**
- * Labelled rows of a folder's part `name`, every label as `loadSamples` has it; a file is JSON Lines, csv or
- * tsv, as its ending says. Where `folder` is itself such a file, its rows.
+ * Rows of a folder's part `name`, every label as `loadSamples` has it, or of a language model's data
+ * all of `shape`; a file is JSON Lines, csv or tsv, as its ending says. Where `folder` is itself such
+ * a file, its rows.
  * @throws FormatError `E_DATA` with file and line; UsageError `E_NOT_FOUND` when there is no file.
  */
 export async function loadSplit(
   folder: string,
   name: string,
   labels: readonly string[],
-  options: Pick<DatasetOptions, 'readText' | 'listFiles' | 'columns'>,
+  options: Pick<DatasetOptions, 'readText' | 'listFiles' | 'columns'> & {
+    readonly shape?: LmShape;
+  },
 ): Promise<Sample[]> {
-  if (ENDING.test(folder)) return loadSamples(folder, labels, options.readText, options.columns);
-  const part = await findPart(folder, name, options);
+  const { columns = {}, shape, readText } = options;
+  const part = ENDING.test(folder)
+    ? partOf(folder, [{ path: folder, source: await readText(folder) }], columns)
+    : await findPart(folder, name, options);
   if (part === undefined) throw new UsageError(notFound(folder, name), 'E_NOT_FOUND');
-  return samplesOf(part, labels, options.columns ?? {});
+  return shape ? lmSamples(part, shape, columns) : samplesOf(part, labels, columns);
 }
 
 /**
  * Loads a folder with a file `train` and, where they are there, `valid` and `test`, each as
  * `.jsonl`, `.csv` or `.tsv`, or with `listFiles` as a folder of such files. Where `folder` is itself
- * such a file, its rows are for training. Classes are those of `train`.
+ * such a file, its rows are for training. Classes are those of `train`; a language model's data has none.
  * @throws FormatError `E_DATA`, with file and line where one is to blame: no training file, two for
  * one part, an empty file, a malformed row, fewer than two classes, a label that training does not
- * have, or that is no number in a regression, a second text on some rows only.
+ * have, or that is no number in a regression, a second text on some rows only, rows of several shapes.
  */
 export async function loadDataset(folder: string, options: DatasetOptions): Promise<Dataset> {
   const { readText, columns = {}, validFraction = 0.1, seed = 0 } = options;
@@ -234,9 +275,24 @@ export async function loadDataset(folder: string, options: DatasetOptions): Prom
       'E_DATA',
     );
   }
-  const different = labelSet(train.rows);
+  const others: { valid?: Part; test?: Part } = single
+    ? {}
+    : { valid: await load('valid'), test: await load('test') };
+  const bare = train.rows.every(({ label, shape }) => label === undefined || shape !== undefined);
+  if (options.task === 'lm' || (options.task === undefined && bare)) {
+    const shape = lmShapeOf(train.rows, columns);
+    const samples = (part: Part) => lmSamples(part, shape, columns);
+    const rest = { folder, task: 'lm', labels: [], pairs: false, shape } as const;
+    const test = others.test && samples(others.test);
+    return withValid({ ...rest, test }, samples(train), others.valid && samples(others.valid), {
+      validFraction,
+      seed,
+    });
+  }
+  const trainRows = labelled(train, columns);
+  const different = labelSet(trainRows);
   const { task = taskOf(different) } = options;
-  if (task === 'regression') checkNumbers(train.rows);
+  if (task === 'regression') checkNumbers(trainRows);
   const count = task === 'regression' ? new Set(different.map(Number)).size : different.length;
   if (count < 2) {
     const needed = task === 'regression' ? 'two numbers' : 'two classes';
@@ -248,24 +304,29 @@ export async function loadDataset(folder: string, options: DatasetOptions): Prom
   const labels = task === 'regression' ? [] : different;
   const pairs = train.rows[0]?.textPair !== undefined;
   checkPairs(train.rows, pairs, columns);
-  const others: { valid?: Part; test?: Part } = single
-    ? {}
-    : { valid: await load('valid'), test: await load('test') };
-  for (const file of [others.valid, others.test]) {
-    if (file === undefined) continue;
-    if (task === 'regression') checkNumbers(file.rows);
-    else checkLabels(file.rows, labels);
-    checkPairs(file.rows, pairs, columns);
-  }
-  const rest = { folder, task, labels, pairs, test: others.test?.rows.map(sampleOf) };
-  const samples = train.rows.map(sampleOf);
-  if (others.valid !== undefined) {
-    const valid = others.valid.rows.map(sampleOf);
-    return { ...rest, train: samples, valid, validFromTrain: false };
-  }
+  const checked = (part: Part): Sample[] => {
+    const rows = labelled(part, columns);
+    if (task === 'regression') checkNumbers(rows);
+    else checkLabels(rows, labels);
+    checkPairs(rows, pairs, columns);
+    return rows.map(sampleOf);
+  };
+  const valid = others.valid && checked(others.valid);
+  const rest = { folder, task, labels, pairs, test: others.test && checked(others.test) };
+  return withValid(rest, trainRows.map(sampleOf), valid, { validFraction, seed });
+}
+
+/** The dataset with the rows that validate, which are taken out of the training rows where there are none. */
+function withValid(
+  rest: Omit<Dataset, 'train' | 'valid' | 'validFromTrain'>,
+  samples: readonly Sample[],
+  valid: readonly Sample[] | undefined,
+  { validFraction, seed }: { validFraction: number; seed: number },
+): Dataset {
+  if (valid) return { ...rest, train: samples, valid, validFromTrain: false };
   const split = stratifiedSplit(
-    // Numbers have no classes to keep in proportion.
-    samples.map(({ label }) => (task === 'regression' ? '' : label)),
+    // Only classes are to be kept in proportion.
+    samples.map(({ label }) => (rest.task === 'classification' ? label : '')),
     validFraction,
     seed,
   );

@@ -1,5 +1,5 @@
 import { type CsvError, type Options, parse } from 'csv-parse/browser/esm/sync';
-import { type ColumnNames, columnNames, failAtLine, type Row, rowOf } from './row.ts';
+import { type ColumnNames, columnNames, failAtLine, type Row, rowOf, shapeOf } from './row.ts';
 
 /**
  * Tables as text: `csv` by RFC 4180 (commas, fields in double quotes where they hold commas, quotes
@@ -53,9 +53,11 @@ function records(source: string, file: string, format: DelimitedFormat): Line[] 
 function readHeader(
   { line, cells }: Line,
   file: string,
-  columns: ColumnNames,
+  given: ColumnNames,
 ): ReadonlyMap<string, number> {
+  const { shape, columns } = shapeOf((name) => cells.includes(name), given);
   const fail = (message: string) => failAtLine(file, line, message);
+  if (shape === 'messages') fail('a table holds no conversations; write them as JSON Lines');
   const names = columnNames(columns);
   const list = cells.map((cell) => JSON.stringify(cell)).join(', ');
   const places = new Map<string, number>();

@@ -22,11 +22,19 @@ export {
   regressionScores,
 } from './metrics.ts';
 export { DATA_FORMATS, parseRows, parseSamples } from './parse.ts';
-export type { ColumnNames, Row, Sample } from './row.ts';
+export type { ColumnNames, LmShape, Row, Sample, Turn } from './row.ts';
 export { chooseShots } from './shots.ts';
 export { type SplitIndices, stratifiedSplit } from './split.ts';
 export { classCounts, type DataSummary, type PartSummary, summarizeData } from './summary.ts';
-export { numberOf, standardized, type Target, type Task, targetOf, taskOf } from './task.ts';
+export {
+  type LabelTask,
+  numberOf,
+  standardized,
+  type Target,
+  type Task,
+  targetOf,
+  taskOf,
+} from './task.ts';
 export {
   checkTemplate,
   renderSegments,

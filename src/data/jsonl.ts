@@ -21,7 +21,7 @@ function parseLine(source: string, file: string, line: number, columns: ColumnNa
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return fail(`is ${kindOf(value)}; ${hint}`);
   }
-  const prompt = 'prompt' in value ? ' (prompt and completion rows have no class to learn)' : '';
+  const prompt = 'prompt' in value ? ' (with a "prompt" goes a "completion")' : '';
   const fields = new Map(Object.entries(value));
   return rowOf(fields, { file, line }, columns, `${hint}${prompt}`);
 }

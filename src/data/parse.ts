@@ -23,28 +23,46 @@ export function parseRows(source: string, file: string, columns: ColumnNames = {
     : parseDelimited(source, file, format, columns);
 }
 
+function hintOf(file: string, columns: ColumnNames): string {
+  if (formatOf(file) === 'jsonl') return jsonlHint(columns);
+  const { text, label } = columnNames(columns);
+  return `the first line must name the columns "${text}" and "${label}", a row a line follow it`;
+}
+
 /**
- * As `parseRows`, for files in which every row must have a label.
- * @throws FormatError `E_DATA` with file and line, for a missing label too, and when there is no
- * row at all.
+ * As `parseRows`, for files that must have rows.
+ * @throws FormatError `E_DATA` with file and line, and when there is no row at all.
+ */
+export function parseSomeRows(source: string, file: string, columns: ColumnNames = {}): Row[] {
+  const rows = parseRows(source, file, columns);
+  if (rows.length > 0) return rows;
+  throw new FormatError(`data: ${file}: has no rows; ${hintOf(file, columns)}`, 'E_DATA');
+}
+
+/** A row that must have a label. @throws FormatError `E_DATA` with file and line */
+export function withLabel<R extends Row>(
+  row: R,
+  file: string,
+  columns: ColumnNames = {},
+): R & Sample {
+  const { label, shape, line } = row;
+  if (shape !== undefined) {
+    const what = shape === 'prompt' ? 'a prompt with its completion' : 'a conversation';
+    failAtLine(file, line, `is ${what}, which has no class to learn; use --task lm`);
+  }
+  if (label !== undefined) return { ...row, label };
+  const { label: name } = columnNames(columns);
+  return failAtLine(file, line, `"${name}" is missing; ${hintOf(file, columns)}`);
+}
+
+/**
+ * As `parseSomeRows`, for files in which every row must have a label.
+ * @throws FormatError `E_DATA` with file and line, for a missing label too.
  */
 export function parseSamples(
   source: string,
   file: string,
   columns: ColumnNames = {},
 ): (Sample & Row)[] {
-  const rows = parseRows(source, file, columns);
-  const { text, label: labelName } = columnNames(columns);
-  const hint =
-    formatOf(file) === 'jsonl'
-      ? jsonlHint(columns)
-      : `the first line must name the columns "${text}" and "${labelName}", a row a line follow it`;
-  if (rows.length === 0) throw new FormatError(`data: ${file}: has no rows; ${hint}`, 'E_DATA');
-  return rows.map((row) => {
-    const { label } = row;
-    if (label === undefined) {
-      return failAtLine(file, row.line, `"${labelName}" is missing; ${hint}`);
-    }
-    return { ...row, label };
-  });
+  return parseSomeRows(source, file, columns).map((row) => withLabel(row, file, columns));
 }

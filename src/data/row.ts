@@ -1,11 +1,28 @@
 import { z } from 'zod';
 import { FormatError } from '../tensor/errors.ts';
 
-/** One labelled row: a text or a pair of texts, and the name of its class. */
+/** One turn of a conversation. */
+export interface Turn {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/**
+ * What a row of a language model's data is: a text, all of which is learnt; a prompt with its
+ * completion; a conversation, of which the assistant's turns are learnt.
+ */
+export type LmShape = 'text' | 'prompt' | 'messages';
+
+/**
+ * One row: a text or a pair of texts, and the name of its class. Of a language model's data the
+ * label is a prompt's completion, else '', and a conversation stands in `messages`.
+ */
 export interface Sample {
   readonly text: string;
   readonly textPair?: string;
   readonly label: string;
+  /** Of a conversation, whose `text` is the same as JSON. */
+  readonly messages?: readonly Turn[];
 }
 
 /** A row as a file holds it: the label may be absent where only predictions are wanted. */
@@ -13,6 +30,9 @@ export interface Row {
   readonly text: string;
   readonly textPair?: string;
   readonly label?: string;
+  readonly messages?: readonly Turn[];
+  /** Set where the row's keys are those of prompts or conversations. */
+  readonly shape?: Exclude<LmShape, 'text'>;
   /** Where the row begins, from 1. */
   readonly line: number;
 }
@@ -35,6 +55,10 @@ const DEFAULT_NAMES: Required<ColumnNames> = {
   label: 'label',
 };
 
+const TURNS = z
+  .array(z.object({ role: z.enum(['system', 'user', 'assistant']), content: z.string() }))
+  .min(1);
+
 const FIELDS = {
   text: z.string(),
   textPair: z.string().nullish(),
@@ -49,6 +73,22 @@ export function columnNames(columns: ColumnNames): Required<ColumnNames> {
     textPair: columns.textPair ?? textPair,
     label: columns.label ?? label,
   };
+}
+
+/**
+ * The shape that keys or columns say, and where the fields then stand: a prompt as the text, its
+ * completion as the label.
+ * @param has whether there is such a key or column.
+ */
+export function shapeOf(
+  has: (name: string) => boolean,
+  columns: ColumnNames,
+): { readonly shape?: Row['shape']; readonly columns: ColumnNames } {
+  if (columns.text !== undefined || has(DEFAULT_NAMES.text)) return { columns };
+  if (has('messages')) return { shape: 'messages', columns };
+  const prompts = has('prompt') && has('completion');
+  if (!prompts) return { columns };
+  return { shape: 'prompt', columns: { text: 'prompt', label: 'completion' } };
 }
 
 /**
@@ -74,9 +114,11 @@ export function kindOf(value: unknown): string {
 export function rowOf(
   fields: ReadonlyMap<string, unknown>,
   at: { readonly file: string; readonly line: number },
-  columns: ColumnNames,
+  given: ColumnNames,
   hint: string,
 ): Row {
+  const { shape, columns } = shapeOf((name) => fields.has(name), given);
+  if (shape === 'messages') return conversation(fields, at);
   const names = columnNames(columns);
   const fail = (message: string) => failAtLine(at.file, at.line, message);
   const field = <F extends Field>(which: F): z.infer<(typeof FIELDS)[F]> => {
@@ -97,6 +139,20 @@ export function rowOf(
   const label = field('label') ?? undefined;
   if (text.trim() === '') return fail(`"${names.text}" is empty; remove the line or fill it in`);
   const name = label === undefined ? undefined : String(label);
+  if (shape === 'prompt') return { text, label: name ?? '', shape, line: at.line };
   if (name?.trim() === '') return fail(`"${names.label}" is empty; name a class`);
   return { text, textPair, label: name, line: at.line };
+}
+
+function conversation(
+  fields: ReadonlyMap<string, unknown>,
+  { file, line }: { readonly file: string; readonly line: number },
+): Row {
+  const parsed = TURNS.safeParse(fields.get('messages'));
+  if (!parsed.success) {
+    const turn = '{"role": "system", "user" or "assistant", "content": "..."}';
+    return failAtLine(file, line, `"messages" must be a list of turns like ${turn}`);
+  }
+  const messages = parsed.data;
+  return { text: JSON.stringify(messages), messages, shape: 'messages', line };
 }

@@ -1,5 +1,8 @@
-/** What is learnt of a label: which class it names, or the number it is. */
-export type Task = 'classification' | 'regression';
+/** What is learnt: which class a label names, the number it is, or (`lm`) the next token of a text. */
+export type Task = 'classification' | 'regression' | 'lm';
+
+/** A task whose rows have labels. */
+export type LabelTask = Exclude<Task, 'lm'>;
 
 /** Where the numbers to be predicted lie: models learn (number - mean) / deviation. */
 export interface Target {
@@ -22,7 +25,7 @@ export function numberOf(label: string): number | undefined {
  * What labels ask for where nobody said: numbers, when each is one, some with a fraction, and more
  * than two differ. Whole numbers are classes, since that is what they are in most data sets.
  */
-export function taskOf(labels: Iterable<string>): Task {
+export function taskOf(labels: Iterable<string>): LabelTask {
   const different = new Set(labels);
   let fractions = 0;
   for (const label of different) {

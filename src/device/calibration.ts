@@ -6,7 +6,8 @@ import { f16ToNumber, numberToF16 } from '../tensor/index.ts';
 
 /**
  * The codec's calibration from one batch of pooled taps (per layer `[B*K, D]`): mean and deviation
- * of every channel, rounded to what 16 bits hold, since that is how they travel.
+ * of every channel, rounded to what 16 bits hold, since that is how they travel. B are samples, or
+ * tokens of a language model.
  */
 export function calibrate(
   pooled: readonly Float32Array[],

@@ -2,16 +2,30 @@ import type { Sample } from '../data/index.ts';
 import type {
   Backbone,
   ChannelAffine,
+  ChatTemplate,
+  HiddenTuner,
   KvCache,
   LoadedAdapter,
   SideShape,
   Tokenizer,
 } from '../model/index.ts';
+import { encodeLmHead, tokenLosses } from '../model/side/lm-head.ts';
+import { lmTuner } from '../model/side/lm-tuner.ts';
 import { decodeSample, layersToSamples, tapTensors } from '../model/side/taps.ts';
-import { disposeTree, scope, softmax, UsageError } from '../tensor/index.ts';
+import {
+  disposeTree,
+  gatherRows,
+  scope,
+  softmax,
+  type Tensor,
+  tensor,
+  UsageError,
+} from '../tensor/index.ts';
 import { calibrate, encodePooled } from './calibration.ts';
+import { type LossTokens, lossTokens } from './lm-wording.ts';
+import type { TapKind } from './tap-kinds.ts';
 import { shapeOfPlan, type TapPlan } from './tap-plan.ts';
-import { poolTaps } from './tap-pooling.ts';
+import { poolTaps, takeTokens } from './tap-pooling.ts';
 import { wordSample } from './wording.ts';
 
 /** What came of a batch, whatever form its taps have. */
@@ -23,13 +37,27 @@ export interface TapBatch<Taps> {
   readonly tokens: number;
   /** Samples cut to the longest allowed. */
   readonly truncated: number;
+  /** Of a language model: what follows each token sent, and how many a sample sends. */
+  readonly next?: Pick<LossTokens, 'labels' | 'counts'>;
 }
 
-/** A batch after the backbone: pooled taps `[B*K, D]` a layer. */
+/** A batch after the backbone: pooled taps `[B*K, D]` a layer; of a language model B are its loss tokens. */
 export type PooledBatch = TapBatch<Float32Array>;
 
 /** A batch as it is sent: the codec's bytes of `[B*K, D]` a layer. */
 export type EncodedBatch = TapBatch<Uint8Array>;
+
+/** What a language model's next-token losses over some samples sum up to, in nats. */
+export interface TokenScores {
+  /** Tokens in the loss. */
+  readonly scored: number;
+  readonly baseLoss: number;
+  readonly tunedLoss: number;
+  /** Tokens run through the backbone. */
+  readonly tokens: number;
+  /** Samples cut to the longest allowed. */
+  readonly truncated: number;
+}
 
 /** Probabilities of every class for every sample, `[B][C]`; of a regression the number, standardised. */
 export type Probabilities = readonly Float32Array[];
@@ -41,13 +69,16 @@ export type Probabilities = readonly Float32Array[];
 export class DeviceEngine {
   readonly backbone: Backbone;
   readonly tokenizer: Tokenizer;
+  /** Words conversations, where the model has one. */
+  readonly chatTemplate: ChatTemplate | undefined;
   private plan: TapPlan | undefined;
   private prefix: KvCache | undefined;
   private calibration: ChannelAffine | undefined;
 
-  constructor(backbone: Backbone, tokenizer: Tokenizer) {
+  constructor(backbone: Backbone, tokenizer: Tokenizer, chatTemplate?: ChatTemplate) {
     this.backbone = backbone;
     this.tokenizer = tokenizer;
+    this.chatTemplate = chatTemplate;
   }
 
   /**
@@ -63,6 +94,7 @@ export class DeviceEngine {
         `--layers: ${bad ?? 'none'} given, the model has layers 1 to ${numHiddenLayers} (0 is the embedding)`,
       );
     }
+    if (plan.lm) checkLmPlan(plan, this.backbone);
     this.prefix?.dispose();
     this.prefix = undefined;
     this.plan = plan;
@@ -91,8 +123,8 @@ export class DeviceEngine {
    * @returns what the receiver has to know
    */
   calibrate(samples: readonly Sample[]): ChannelAffine {
-    const { taps } = this.pool(samples);
-    this.calibration = calibrate(taps, samples.length, this.shape);
+    const { taps, next } = this.pool(samples);
+    this.calibration = calibrate(taps, next?.labels.length ?? samples.length, this.shape);
     return this.calibration;
   }
 
@@ -110,7 +142,8 @@ export class DeviceEngine {
     const { calibration, shape } = this;
     if (!calibration) throw new UsageError('device: calibrate comes before encode');
     const { taps, ...rest } = this.pool(samples);
-    return { ...rest, taps: encodePooled(taps, samples.length, shape, { bits, calibration }) };
+    const rows = rest.next?.labels.length ?? samples.length;
+    return { ...rest, taps: encodePooled(taps, rows, shape, { bits, calibration }) };
   }
 
   /** Runs samples through the backbone; per planned layer the pooled taps `[B*K, D]`. */
@@ -118,11 +151,12 @@ export class DeviceEngine {
     const plan = this.currentPlan();
     let truncated = 0;
     const rows = samples.map((sample) => {
-      const fitted = wordSample(this.tokenizer, sample, plan);
+      const fitted = wordSample(this.tokenizer, sample, plan, this.chatTemplate);
       if (fitted.truncated) truncated++;
       return fitted;
     });
     const lengths = rows.map(({ ids }) => ids.length);
+    const tokens = plan.lm && lossTokens(rows);
     const ids = Int32Array.from(rows.flatMap((row) => row.ids));
     const tokenTypes = rows.some((row) => row.tokenTypes)
       ? Int32Array.from(rows.flatMap((row) => row.tokenTypes ?? row.ids.map(() => 0)))
@@ -137,10 +171,16 @@ export class DeviceEngine {
       const { backend, handle, numel } = hidden;
       // Pooled where they lie, if they can be seen there.
       const rows = (backend.view?.(handle, 'f32', numel) ?? hidden.toArray()) as Float32Array;
-      taps[index] = poolTaps(rows, lengths, width, plan.kinds);
+      taps[index] = tokens
+        ? takeTokens(rows, tokens.positions, width)
+        : poolTaps(rows, lengths, width, plan.kinds as readonly TapKind[]);
     });
     last.dispose();
-    return { taps, samples: samples.length, tokens: ids.length, truncated };
+    const next = tokens && { labels: tokens.labels, counts: tokens.counts };
+    return {
+      ...{ taps, samples: samples.length, tokens: ids.length, truncated },
+      ...(next && { next }),
+    };
   }
 
   /**
@@ -163,6 +203,51 @@ export class DeviceEngine {
     });
   }
 
+  /**
+   * The frozen output head as a server needs it.
+   * @throws UsageError of an encoder, which has none
+   */
+  outputHead(): Uint8Array {
+    const { outputHead, backend, config } = this.backbone;
+    if (outputHead) return encodeLmHead(outputHead, backend);
+    throw new UsageError(`${config.modelType} is an encoder and makes no next token`);
+  }
+
+  /** An adapter of a language model, trained under the plan, beside the backbone. */
+  tuner(adapter: LoadedAdapter): HiddenTuner {
+    return lmTuner(adapter, this.currentPlan().layers, this.backbone.backend);
+  }
+
+  /**
+   * How well a language model foresees samples, alone and with an adapter: from its hidden states as
+   * they are, not as they travel.
+   */
+  score(adapter: LoadedAdapter, samples: readonly Sample[]): TokenScores {
+    const plan = this.currentPlan();
+    const { backbone } = this;
+    const { backend } = backbone;
+    const rows = samples.map((one) => wordSample(this.tokenizer, one, plan, this.chatTemplate));
+    const ids = Int32Array.from(rows.flatMap((row) => row.ids));
+    const { positions, labels } = lossTokens(rows);
+    const truncated = rows.filter((row) => row.truncated).length;
+    const counted = { tokens: ids.length, scored: labels.length, truncated };
+    if (labels.length === 0) return { ...counted, baseLoss: 0, tunedLoss: 0 };
+    const tuner = this.tuner(adapter);
+    return scope(() => {
+      const index = tensor(Int32Array.from(positions), [positions.length], { backend });
+      const taps: Float32Array[] = [];
+      const lengths = rows.map((row) => row.ids.length);
+      const last = backbone.forward({ ids, lengths }, (layer, hidden) => {
+        if (!plan.layers.includes(layer)) return;
+        taps.push(scope(() => gatherRows(hidden, index)).toFloat32());
+      });
+      const loss = (hidden: Tensor) =>
+        tokenLosses(hidden, labels, (states) => backbone.logits(states)).reduce((a, b) => a + b, 0);
+      const baseLoss = loss(gatherRows(last, index));
+      return { ...counted, baseLoss, tunedLoss: loss(tuner.tune(taps)) };
+    });
+  }
+
   /** Gives the memory of prefix and backbone back. */
   dispose(): void {
     this.prefix?.dispose();
@@ -176,6 +261,20 @@ export class DeviceEngine {
   private currentPlan(): TapPlan {
     if (!this.plan) throw new UsageError('device: usePlan comes before encode and classify');
     return this.plan;
+  }
+}
+
+/** @throws UsageError for a model that makes no next token, or taps without its last layer */
+function checkLmPlan({ layers }: TapPlan, { family, config, outputHead }: Backbone): void {
+  if (family === 'encoder' || !outputHead) {
+    throw new UsageError(
+      `--task lm: ${config.modelType} is an encoder and makes no next token; use a decoder`,
+    );
+  }
+  if (!layers.includes(config.numHiddenLayers)) {
+    throw new UsageError(
+      `--layers: a language model is tuned at its output, so the last layer, ${config.numHiddenLayers}, must be among them`,
+    );
   }
 }
 

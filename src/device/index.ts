@@ -11,7 +11,9 @@ export {
   type PooledBatch,
   type Probabilities,
   type TapBatch,
+  type TokenScores,
 } from './device-engine.ts';
+export { type LossTokens, lossTokens, wordLm } from './lm-wording.ts';
 export { shotsPrefix } from './prefix.ts';
 export {
   type CalibrationTables,
@@ -27,9 +29,9 @@ export {
   runJob,
   type TimedBatch,
 } from './run-job.ts';
-export { TAP_KINDS, type TapKind } from './tap-kinds.ts';
-export { outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
-export { poolTaps } from './tap-pooling.ts';
+export { type SentKind, TAP_KINDS, type TapKind } from './tap-kinds.ts';
+export { type LmWording, outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
+export { poolTaps, takeTokens } from './tap-pooling.ts';
 export { estimateTraffic, type TrafficEstimate } from './traffic.ts';
 export {
   surveyTokens,

@@ -19,6 +19,8 @@ import {
   type SavedMessage,
   type Split,
   type StepMessage,
+  sendFile,
+  sha256Hex,
   TAPS_HEADER_BYTES,
   type WelcomeMessage,
 } from '../transport/index.ts';
@@ -59,7 +61,7 @@ export interface DeviceIdentity {
   readonly layers: number;
 }
 
-/** What is to be trained and on what. Labels are indices into `plan.labels`, or standardised numbers. */
+/** What is to be trained and on what. Labels are indices into `plan.labels`, standardised numbers, or of a language model nothing. */
 export interface JobSpec {
   readonly plan: TapPlan;
   readonly width: number;
@@ -67,6 +69,8 @@ export interface JobSpec {
   readonly train: readonly LabelledRow[];
   readonly valid: readonly LabelledRow[];
   readonly training: JobMessage['training'];
+  /** Of a language model: its output head, for a server that does not have it, and its vocabulary. */
+  readonly head?: { readonly bytes: Uint8Array; readonly vocab: number };
   /** How it can be continued; without it, it is a job of its own that nobody will come back for. */
   readonly keep?: KeptJob;
 }
@@ -139,7 +143,7 @@ export async function greet(
     software,
     protocol: PROTOCOL_VERSION,
     model: { fingerprint, architecture, hiddenSize, layers },
-    capabilities: ['classification', 'regression'],
+    capabilities: ['classification', 'regression', 'lm'],
     creditWindow: DEVICE_CREDIT_WINDOW,
   });
   return expect(await connection.receive(), 'welcome');
@@ -173,10 +177,7 @@ export async function runJob(
     id: keep?.id ?? newJobId(),
     resume: keep?.resume !== undefined,
     saveEvery: keep?.saveEvery ?? NEVER_SAVE,
-    task:
-      plan.labels.length === 0
-        ? { kind: 'regression' }
-        : { kind: 'classification', classes: plan.labels.length, labels: [...plan.labels] },
+    task: await taskOf(job),
     taps: { layers: [...plan.layers], kinds: [...plan.kinds], width: job.width },
     codec: {
       bits: plan.bits,
@@ -188,6 +189,7 @@ export async function runJob(
   });
   const accepted = expect(await connection.receive(), 'accept');
   await progress.onAccepted?.(accepted, calibration);
+  if (accepted.sendHead && job.head) await sendFile(connection, 'head', job.head.bytes);
   const clock = await estimateClockOffset(connection);
   const sender = sendRows(connection, engine, job, accepted.batches, tracer, progress).then(
     async (sent) => {
@@ -202,6 +204,18 @@ export async function runJob(
     ...outcome,
     bytes: { up: connection.bytesSent.total, down: connection.bytesReceived.total },
   };
+}
+
+/** What the server is told of what labels are. */
+async function taskOf({ plan, head }: JobSpec): Promise<JobMessage['task']> {
+  const { labels, maxSeqLength } = plan;
+  if (head) {
+    const { bytes, vocab } = head;
+    const named = { sha256: await sha256Hex(bytes), bytes: bytes.length };
+    return { kind: 'lm', vocab, maxTokens: maxSeqLength, head: named };
+  }
+  if (labels.length === 0) return { kind: 'regression' };
+  return { kind: 'classification', classes: labels.length, labels: [...labels] };
 }
 
 /** The name of a new job: 128 random bits in hex, which nobody can guess. */
@@ -292,12 +306,14 @@ async function sendBatch(
   const before = connection.bytesSent.total;
   const tap = { type: 'taps', batch, split, kindStart: 0, width, bits: plan.bits } as const;
   const kindCount = plan.kinds.length;
-  const rowBytes = encoded.taps[0].length / rows.length;
+  const { next } = encoded;
+  const count = next?.labels.length ?? rows.length;
+  const rowBytes = encoded.taps[0].length / count;
   const room = connection.largestDataFrame - FRAME_HEADER_BYTES - TAPS_HEADER_BYTES;
   const tileRows = Math.max(1, Math.floor(Math.min(room, MAX_TILE_BYTES) / rowBytes));
   for (const [index, layer] of plan.layers.entries()) {
-    for (let rowStart = 0; rowStart < rows.length; rowStart += tileRows) {
-      const rowCount = Math.min(tileRows, rows.length - rowStart);
+    for (let rowStart = 0; rowStart < count; rowStart += tileRows) {
+      const rowCount = Math.min(tileRows, count - rowStart);
       const data = encoded.taps[index].subarray(
         rowStart * rowBytes,
         (rowStart + rowCount) * rowBytes,
@@ -310,7 +326,8 @@ async function sendBatch(
     batch,
     split,
     rows: rows.map((row) => row.id),
-    labels: rows.map((row) => row.label),
+    labels: next ? [...next.labels] : rows.map((row) => row.label),
+    ...(next && { counts: [...next.counts] }),
   });
   const bytes = connection.bytesSent.total - before;
   tracer.span(`send ${split} ${batch}`, 'transfer', 'socket', startMs, monotonicMs(), { bytes });

@@ -5,5 +5,8 @@
  */
 export type TapKind = 'last' | 'mean' | 'first';
 
+/** As `TapKind`; or `token`, of a language model: every token whose next one is in the loss. */
+export type SentKind = TapKind | 'token';
+
 /** Every tap kind, in the order in which they are listed to people. */
 export const TAP_KINDS: readonly TapKind[] = ['last', 'mean', 'first'];

@@ -1,10 +1,11 @@
+import type { LmShape } from '../data/index.ts';
 import type { SideShape } from '../model/index.ts';
 import type { ActivationBits } from '../quant/index.ts';
-import type { TapKind } from './tap-kinds.ts';
+import type { SentKind } from './tap-kinds.ts';
 
 /** What the device makes of a sample: how it is worded, what is tapped, and in how many bits it travels. */
 export interface TapPlan {
-  /** Prompt with `{text}`, `{text_pair}`, `{labels}`. */
+  /** Prompt with `{text}`, `{text_pair}`, `{labels}`; of a language model what stands around a prompt. */
   readonly template: string;
   /** Class names; none where a number is predicted. */
   readonly labels: readonly string[];
@@ -14,8 +15,19 @@ export interface TapPlan {
   readonly maxSeqLength: number;
   /** Tapped layers, ascending, from 1; 0 is the embedding. */
   readonly layers: readonly number[];
-  readonly kinds: readonly TapKind[];
+  readonly kinds: readonly SentKind[];
   readonly bits: ActivationBits;
+  /** Set where the next token is learnt. */
+  readonly lm?: LmWording;
+}
+
+/** How rows of a language model's data become tokens, and which of them are in the loss. */
+export interface LmWording {
+  readonly shape: LmShape;
+  /** Whether the model's chat template words prompts; else `template` stands around them. */
+  readonly chat: boolean;
+  /** Whether prompts are left out of the loss. */
+  readonly maskPrompt: boolean;
 }
 
 /** Outputs of a model for these classes: one each, and one in all where a number is predicted. */
@@ -29,6 +41,6 @@ export function shapeOfPlan(plan: TapPlan, width: number): SideShape {
     layers: plan.layers.length,
     width,
     kinds: plan.kinds.length,
-    classes: outputsOf(plan.labels),
+    classes: plan.lm ? 0 : outputsOf(plan.labels),
   };
 }

@@ -38,3 +38,16 @@ export function poolTaps(
   }
   return out;
 }
+
+/** Rows `positions` of hidden states `[T, D]`, RMS-normed: `[R, D]`. */
+export function takeTokens(
+  hidden: Float32Array,
+  positions: readonly number[],
+  width: number,
+): Float32Array {
+  const out = new Float32Array(positions.length * width);
+  positions.forEach((position, i) => {
+    out.set(hidden.subarray(position * width, (position + 1) * width), i * width);
+  });
+  return rmsNormRows(out, width);
+}

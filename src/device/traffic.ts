@@ -1,5 +1,6 @@
 import { encodedLength } from '../quant/index.ts';
 import { FRAME_HEADER_BYTES } from '../transport/frames.ts';
+import type { Split } from '../transport/index.ts';
 import { TAPS_HEADER_BYTES } from '../transport/payloads.ts';
 import { MAX_TILE_BYTES } from './run-job.ts';
 import type { TapPlan } from './tap-plan.ts';
@@ -8,9 +9,12 @@ import type { TapPlan } from './tap-plan.ts';
 export interface TrafficEstimate {
   /** Rows of activations and their frames, train and valid; exact. */
   readonly activations: number;
-  /** Row numbers and class indices; exact. */
+  /** Row numbers and class indices; exact, of next tokens about. */
   readonly labels: number;
-  /** JOB: class names, hyper-parameters, the codec's calibration; about. */
+  /**
+   * JOB: class names, hyper-parameters, the codec's calibration; about. Of a language model its output
+   * head, too, which a server that has it does not ask for.
+   */
   readonly job: number;
   /** All of it. Everything is sent in the first epoch, nothing in any later one. */
   readonly total: number;
@@ -25,12 +29,14 @@ const JOB_REST_BYTES = 1200;
  * What training under a plan sends, without running anything.
  * @param width of the backbone's hidden states.
  * @param rows class indices of the rows, in any order.
+ * @param lm of a language model: tokens in the loss of each row, and those of its vocabulary
  */
 export function estimateTraffic(
   plan: TapPlan,
   width: number,
   batchSize: number,
   rows: { readonly train: readonly number[]; readonly valid: readonly number[] },
+  lm?: { readonly counts: Readonly<Record<Split, readonly number[]>>; readonly vocab: number },
 ): TrafficEstimate {
   const layers = plan.layers.length;
   const rowBytes = encodedLength(plan.kinds.length, width, plan.bits);
@@ -39,17 +45,21 @@ export function estimateTraffic(
   for (const split of ['train', 'valid'] as const) {
     for (let start = 0; start < rows[split].length; start += batchSize) {
       const part = rows[split].slice(start, start + batchSize);
-      const frames = layers * Math.ceil(part.length / tileRows);
-      activations +=
-        layers * part.length * rowBytes + frames * (FRAME_HEADER_BYTES + TAPS_HEADER_BYTES);
-      const body = { batch: batch++, split, rows: part.map((_, i) => start + i), labels: part };
+      const counts = lm?.counts[split].slice(start, start + batchSize);
+      const sent = counts?.reduce((sum, tokens) => sum + tokens, 0) ?? part.length;
+      const frames = layers * Math.ceil(sent / tileRows);
+      activations += layers * sent * rowBytes + frames * (FRAME_HEADER_BYTES + TAPS_HEADER_BYTES);
+      const next = lm && Array.from({ length: sent }, () => lm.vocab - 1);
+      const numbers = part.map((_, i) => start + i);
+      const body = { batch: batch++, split, rows: numbers, labels: next ?? part, counts };
       labels += FRAME_HEADER_BYTES + JSON.stringify(body).length;
     }
   }
   const names = new TextEncoder().encode(JSON.stringify(plan.labels)).length;
   // Two f16 a channel, in base64.
   const calibration = 2 * 4 * Math.ceil((2 * layers * plan.kinds.length * width) / 3);
-  const job = JOB_REST_BYTES + names + calibration + JSON.stringify(plan.layers).length;
+  const head = lm ? lm.vocab * encodedLength(1, width, 8) : 0;
+  const job = JOB_REST_BYTES + names + calibration + JSON.stringify(plan.layers).length + head;
   const samples = rows.train.length + rows.valid.length;
   return {
     activations,

@@ -1,7 +1,8 @@
 import type { Sample } from '../data/index.ts';
 import { renderSegments } from '../data/template.ts';
-import type { Tokenizer } from '../model/index.ts';
+import type { ChatTemplate, Tokenizer } from '../model/index.ts';
 import { UsageError } from '../tensor/errors.ts';
+import { lossTokens, wordLm } from './lm-wording.ts';
 import type { TapPlan } from './tap-plan.ts';
 
 /** A sample as the backbone reads it. */
@@ -9,18 +10,21 @@ export interface WordedSample {
   readonly ids: readonly number[];
   /** Where it is a pair of texts: 0 in the first, 1 in the second. */
   readonly tokenTypes?: readonly number[];
-  /** What was tokenized: the prompt, or the two texts of a pair. */
+  /** Of a language model: whether each token is in the loss, as what follows those before it. */
+  readonly loss?: readonly boolean[];
+  /** What was tokenized: the prompt, the two texts of a pair, or what is learnt and what is not. */
   readonly texts: readonly string[];
   /** Whether it was cut to the longest allowed. */
   readonly truncated: boolean;
 }
 
 /** What of a plan decides how a sample is worded. */
-export type Wording = Pick<TapPlan, 'template' | 'labels' | 'maxSeqLength'>;
+export type Wording = Pick<TapPlan, 'template' | 'labels' | 'maxSeqLength' | 'lm'>;
 
 /**
  * Token ids of a sample in its template. One that is too long loses the end of its text, never the
- * template's words behind it, which carry the question.
+ * template's words behind it, which carry the question; a language model's row loses its end.
+ * @param chatTemplate the model's, for conversations
  * @throws UsageError when the template alone is too long; `E_TEMPLATE` when it does not fit the
  * sample, or makes a pair of texts for a model that reads one
  */
@@ -28,8 +32,10 @@ export function wordSample(
   tokenizer: Tokenizer,
   sample: Omit<Sample, 'label'>,
   wording: Wording,
+  chatTemplate?: ChatTemplate,
 ): WordedSample {
-  const { maxSeqLength } = wording;
+  const { maxSeqLength, lm } = wording;
+  if (lm) return wordLm(tokenizer, sample, { ...wording, lm }, chatTemplate);
   let worded = tokensOf(tokenizer, sample, wording);
   if (worded.ids.length > 0 && worded.ids.length <= maxSeqLength) {
     return { ...worded, truncated: false };
@@ -68,6 +74,8 @@ export interface TokenSurvey {
   readonly longest: number;
   /** Samples cut to the longest allowed. */
   readonly truncated: number;
+  /** Of a language model: tokens of each sample that are in the loss; samples of none are skipped. */
+  readonly lossTokens?: readonly number[];
 }
 
 /**
@@ -78,15 +86,19 @@ export function surveyTokens(
   tokenizer: Tokenizer,
   samples: readonly Omit<Sample, 'label'>[],
   wording: Wording,
+  chatTemplate?: ChatTemplate,
 ): TokenSurvey {
   let [tokens, longest, truncated] = [0, 0, 0];
+  const inLoss: number[] = [];
   for (const sample of samples) {
-    const worded = wordSample(tokenizer, sample, wording);
+    const worded = wordSample(tokenizer, sample, wording, chatTemplate);
+    if (wording.lm) inLoss.push(...lossTokens([worded]).counts);
     tokens += worded.ids.length;
     longest = Math.max(longest, worded.ids.length);
     if (worded.truncated) truncated++;
   }
-  return { samples: samples.length, tokens, longest, truncated };
+  const counted = { samples: samples.length, tokens, longest, truncated };
+  return wording.lm ? { ...counted, lossTokens: inLoss } : counted;
 }
 
 /** Tokens of the sample in its template; of two texts where the template has a `{sep}`. */

@@ -1,4 +1,4 @@
-import { type Random, scope, slice, UsageError } from '../tensor/index.ts';
+import { type Random, scope, slice, type Tensor, UsageError } from '../tensor/index.ts';
 import type { Backbone, KvCache, LayerTap } from './backbone.ts';
 
 /** How the next token is drawn. */
@@ -9,6 +9,19 @@ export interface SamplingOptions {
   readonly topK?: number;
   /** Smallest set of tokens whose probability reaches p (Holtzman et al. 2020); 1 for all. */
   readonly topP?: number;
+  /** Only tokens of at least this share of the likeliest one's probability; 0 for all. */
+  readonly minP?: number;
+}
+
+/** What stands beside a frozen model and changes the states from which its tokens come. */
+export interface HiddenTuner {
+  /** The layers whose outputs it reads, ascending. */
+  readonly layers: readonly number[];
+  /**
+   * Hidden states `[R, D]` for the output head, of the same rows of each layer's output `[R, D]`,
+   * which are overwritten.
+   */
+  tune(taps: readonly Float32Array[]): Tensor;
 }
 
 /** How a prompt is continued, and when that ends. */
@@ -17,6 +30,8 @@ export interface GenerateOptions extends SamplingOptions {
   /** Tokens that end the text. */
   readonly stopTokens?: readonly number[];
   readonly random?: Random;
+  /** An adapter beside the model. */
+  readonly tuner?: HiddenTuner;
 }
 
 /**
@@ -28,7 +43,7 @@ export function sampleToken(
   options: SamplingOptions,
   random?: Random,
 ): number {
-  const { temperature = 0, topK = 0, topP = 1 } = options;
+  const { temperature = 0, topK = 0, topP = 1, minP = 0 } = options;
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
   if (temperature <= 0) return best;
@@ -40,7 +55,10 @@ export function sampleToken(
   // The likeliest stays whatever p is: 0, or so small that it rounds to nothing.
   let kept = 1;
   let mass = weights[0];
-  while (kept < order.length && mass < topP * total) mass += weights[kept++];
+  // The likeliest one's weight is 1.
+  while (kept < order.length && mass < topP * total && weights[kept] >= minP) {
+    mass += weights[kept++];
+  }
   let left = random.uniform() * mass;
   for (let i = 0; i < kept; i++) {
     left -= weights[i];
@@ -55,13 +73,21 @@ export function nextLogits(
   ids: Int32Array,
   cache: KvCache,
   tap?: LayerTap,
+  tuner?: HiddenTuner,
 ): Float32Array {
+  const last = ids.length - 1;
   return scope(() => {
     const lengths = [ids.length];
-    const hidden = backbone.forward({ ids, lengths, past: cache, extendPast: true }, tap);
-    return backbone.logits(slice(hidden, 0, ids.length - 1, ids.length)).toFloat32();
+    const taps: Float32Array[] = [];
+    const hidden = backbone.forward({ ids, lengths, past: cache, extendPast: true }, (layer, x) => {
+      tap?.(layer, x);
+      if (tuner?.layers.includes(layer)) taps.push(lastRow(x, last).toFloat32());
+    });
+    return backbone.logits(tuner ? tuner.tune(taps) : lastRow(hidden, last)).toFloat32();
   });
 }
+
+const lastRow = (x: Tensor, last: number) => scope(() => slice(x, 0, last, last + 1));
 
 /**
  * Continues a prompt token by token over a KV cache; yields each new token id as it is drawn.
@@ -79,7 +105,7 @@ export function* generate(
   try {
     let ids = Int32Array.from(prompt);
     for (let made = 0; made < options.maxTokens; made++) {
-      const logits = nextLogits(backbone, ids, cache);
+      const logits = nextLogits(backbone, ids, cache, undefined, options.tuner);
       const next = sampleToken(logits, options, options.random);
       if (options.stopTokens?.includes(next)) return;
       yield next;

@@ -5,6 +5,7 @@ export { type ChatMessage, type ChatTemplate, chatTemplate } from './chat-templa
 export {
   type GenerateOptions,
   generate,
+  type HiddenTuner,
   nextLogits,
   type SamplingOptions,
   sampleToken,
@@ -133,6 +134,7 @@ export {
   lmLoss,
   tokenLosses,
 } from './side/lm-head.ts';
+export { lmTuner } from './side/lm-tuner.ts';
 export {
   type AdapterParams,
   HEAD_KINDS,

@@ -52,9 +52,11 @@ export class BatchAssembly {
         `taps: batch ${tile.batch}, layer ${tile.layer}: tile at row ${tile.rowStart} is out of order`,
       );
     }
-    if (tile.rowStart + tile.rowCount > this.batchSize) {
+    const { task } = this.job;
+    const most = this.batchSize * (task.kind === 'lm' ? task.maxTokens : 1);
+    if (tile.rowStart + tile.rowCount > most) {
       throw refused(
-        `taps: batch ${tile.batch}, layer ${tile.layer}: ${tile.rowStart + tile.rowCount} rows, a batch has ${this.batchSize}`,
+        `taps: batch ${tile.batch}, layer ${tile.layer}: ${tile.rowStart + tile.rowCount} rows, a batch has ${most}`,
       );
     }
     tiles.push(tile.data);
@@ -64,17 +66,32 @@ export class BatchAssembly {
   takeBatch(batch: BatchMessage): ReceivedBatch {
     const { taps, task, codec, rows } = this.job;
     this.checkDue('batch', batch.batch);
-    const bytes = encodedLength(batch.rows.length * taps.kinds.length, taps.width, codec.bits);
+    const { counts, labels } = batch;
+    const bytes = encodedLength(labels.length * taps.kinds.length, taps.width, codec.bits);
     const complete = taps.layers.map((_, index) => joined(this.layers.get(index) ?? []));
     this.layers.clear();
     if (!complete.every((data) => data.length === bytes)) {
       throw refused(`batch ${batch.batch}: its taps are not complete`);
     }
-    if (task.kind === 'classification') {
-      const { classes } = task;
-      const label = batch.labels.find((l) => !Number.isInteger(l) || l < 0 || l >= classes);
+    if ((counts !== undefined) !== (task.kind === 'lm')) {
+      throw refused(
+        `batch ${batch.batch}: tokens are counted for a language model, and for it alone`,
+      );
+    }
+    if (task.kind !== 'regression') {
+      const [most, what] =
+        task.kind === 'lm' ? [task.vocab, 'token'] : ([task.classes, 'class'] as const);
+      const label = labels.find((l) => !Number.isInteger(l) || l < 0 || l >= most);
       if (label !== undefined) {
-        throw refused(`batch ${batch.batch}: label ${label} is no class below ${classes}`);
+        throw refused(`batch ${batch.batch}: label ${label} is no ${what} below ${most}`);
+      }
+    }
+    if (task.kind === 'lm') {
+      const many = counts?.find((tokens) => tokens > task.maxTokens);
+      if (many !== undefined) {
+        throw refused(
+          `batch ${batch.batch}: a row of ${many} tokens, ${task.maxTokens} are the most`,
+        );
       }
     }
     const left = rows[batch.split] - this.received[batch.split];
@@ -86,7 +103,10 @@ export class BatchAssembly {
     }
     this.received[batch.split] += batch.rows.length;
     this.due++;
-    return { split: batch.split, rows: batch.rows, labels: batch.labels, taps: complete };
+    return {
+      ...{ split: batch.split, rows: batch.rows, labels, taps: complete },
+      ...(counts && { counts }),
+    };
   }
 
   /** All rows have come. @throws ProtocolError (E_JOB) where some have not */

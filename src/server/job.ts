@@ -4,7 +4,10 @@ import { ProtocolError } from '../tensor/index.ts';
 import { Tracer } from '../trace/index.ts';
 import {
   type Connection,
+  DEFAULT_MAX_FILE,
   decodeHalves,
+  type FileMessage,
+  FileReceiver,
   type HelloMessage,
   type JobMessage,
   type JsonObject,
@@ -73,6 +76,13 @@ export class Job {
         'E_JOB',
       );
     }
+    const { task } = message;
+    if (task.kind === 'lm' && task.head.bytes > DEFAULT_MAX_FILE) {
+      throw new ProtocolError(
+        `job: an output head of ${task.head.bytes} bytes; ${DEFAULT_MAX_FILE} are the most`,
+        'E_JOB',
+      );
+    }
   }
 
   /** Runs the job to its end, or as far as the device stays; keeps it where the server keeps jobs. */
@@ -122,7 +132,11 @@ export class Job {
       resume ? 'job resumed' : 'job accepted',
     );
     const resumable = kept !== undefined;
-    await this.connection.send({ type: 'accept', jobId: 1, resumable, batches, step });
+    const sendHead = !(await this.findHead());
+    await this.connection.send({
+      ...{ type: 'accept', jobId: 1, resumable, batches, step },
+      ...(sendHead && { sendHead }),
+    });
     const training = this.thread.run((event) => this.onEvent(event));
     const feeding = this.feed(assembly);
     try {
@@ -152,16 +166,38 @@ export class Job {
     await this.connection.send({ type: 'done' }).catch(() => {});
   }
 
+  /** Whether the head that the job needs is here, or none is needed. */
+  private async findHead(): Promise<boolean> {
+    const { task } = this.message;
+    if (task.kind !== 'lm') return true;
+    const bytes = await this.options.heads?.get(task.head.sha256);
+    if (bytes) await this.thread.useHead(bytes);
+    return bytes !== undefined;
+  }
+
+  /** Takes a piece of the device's output head. @throws ProtocolError (E_JOB) for another file */
+  private async takeHead(message: FileMessage, receiver: FileReceiver): Promise<void> {
+    const { task } = this.message;
+    const file = await receiver.add(message);
+    if (!file) return;
+    if (task.kind !== 'lm' || message.sha256 !== task.head.sha256) {
+      throw new ProtocolError(`job: file ${file.name} is not the output head of the job`, 'E_JOB');
+    }
+    await this.options.heads?.put(task.head.sha256, file.bytes);
+    await this.thread.useHead(file.bytes);
+  }
+
   private trainingJob(): TrainingJob {
     const { taps, task, codec, rows } = this.message;
     const { cacheLimit, spillDir } = this.options;
     const channels = taps.layers.length * taps.kinds.length * taps.width;
+    const classes = task.kind === 'classification' ? task.classes : 0;
     return {
       shape: {
         layers: taps.layers.length,
         width: taps.width,
         kinds: taps.kinds.length,
-        classes: task.kind === 'classification' ? task.classes : 1,
+        classes: { classification: classes, regression: 1, lm: 0 }[task.kind],
       },
       codec: {
         bits: codec.bits,
@@ -171,6 +207,7 @@ export class Job {
         },
       },
       task: task.kind,
+      ...(task.kind === 'lm' && { vocab: task.vocab }),
       rows,
       options: this.training,
       cacheLimit,
@@ -193,9 +230,14 @@ export class Job {
 
   /** Takes rows until FINISH. */
   private async feed(assembly: BatchAssembly): Promise<void> {
+    const { task } = this.message;
+    const head = new FileReceiver(task.kind === 'lm' ? task.head.bytes : 0);
     for (;;) {
       const message = await this.connection.receive();
       switch (message?.type) {
+        case 'file':
+          await this.takeHead(message, head);
+          break;
         case 'taps':
           assembly.takeTile(message);
           break;

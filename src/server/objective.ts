@@ -1,4 +1,4 @@
-import type { Task } from '../data/index.ts';
+import type { LabelTask } from '../data/index.ts';
 import {
   argmax,
   type Backend,
@@ -23,7 +23,7 @@ export interface EpochScore {
   readonly validLoss: number;
   /** Null where there are no classes. */
   readonly validAccuracy: number | null;
-  /** Standard error of the accuracy, or without classes of the loss. */
+  /** Standard error of the accuracy, or of a regression's loss; 0 of a language model. */
   readonly validError: number;
 }
 
@@ -79,5 +79,5 @@ const regression: Objective = {
   },
 };
 
-/** What each kind of task trains for. */
-export const objectives: Readonly<Record<Task, Objective>> = { classification, regression };
+/** What each kind of task with labelled rows trains for. */
+export const objectives: Readonly<Record<LabelTask, Objective>> = { classification, regression };

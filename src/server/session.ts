@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { MobillmError } from '../tensor/index.ts';
 import { type Connection, PROTOCOL_VERSION } from '../transport/index.ts';
+import type { HeadStore } from './head-store.ts';
 import { Job, type JobOwner } from './job.ts';
 import type { JobStore } from './job-store.ts';
 import type { BackendChoice } from './server-backend.ts';
@@ -18,6 +19,8 @@ export interface SessionOptions {
   readonly creditWindow: number;
   /** Where jobs are kept so that they can be continued; without it none is. */
   readonly store?: JobStore;
+  /** Where output heads of language models are kept; without it each job sends its own. */
+  readonly heads?: HeadStore;
   readonly log: SessionLog;
 }
 

@@ -1,7 +1,7 @@
 // Not by model/'s barrel: a browser loads this file without a bundler.
 import type { SideModel } from '../model/index.ts';
 import { type AdamWState, adamwStep } from '../model/optim.ts';
-import { type Tensor, type Tree, valueAndGrad } from '../tensor/index.ts';
+import { affine, type Tensor, type Tree, valueAndGrad } from '../tensor/index.ts';
 import type { Objective } from './objective.ts';
 import type { TrainingOptions } from './training-options.ts';
 
@@ -20,6 +20,38 @@ export type SideStepOptions = Pick<
 >;
 
 /**
+ * Mean loss of a batch and its gradients.
+ * @param share what the batch is of all rows of its step: the sum over its parts is then the loss,
+ *   and the gradient, of one batch of them all
+ */
+export function sideGradients<P extends Tree>(
+  model: SideModel<P>,
+  objective: Objective,
+  params: P,
+  { taps, targets }: SideBatch,
+  labelSmoothing: number,
+  share = 1,
+): { value: Tensor; grads: P } {
+  return valueAndGrad((p: P) => {
+    const loss = objective.loss(model.logits(p, taps), targets, labelSmoothing);
+    return share === 1 ? loss : affine(loss, share);
+  })(params);
+}
+
+/**
+ * The end of a step: clipping and AdamW, by the model's rates and decays.
+ * @returns new parameters and state, and the norm of the gradient before clipping
+ */
+export function sideUpdate<P extends Tree>(
+  { rate, decays }: SideModel<P>,
+  { params, state }: { readonly params: P; readonly state: AdamWState<P> },
+  grads: P,
+  options: Omit<SideStepOptions, 'labelSmoothing'>,
+): { params: P; state: AdamWState<P>; gradNorm: Tensor } {
+  return adamwStep(params, grads, state, { ...options, rate, decays });
+}
+
+/**
  * One whole step of a side model's training: forward, backward, clipping and AdamW. Pure, and reads
  * nothing back, so that it can be compiled; the caller disposes what it no longer needs.
  * @returns new parameters and state, mean loss and norm of the gradient before clipping, both of
@@ -28,13 +60,12 @@ export type SideStepOptions = Pick<
 export function sideStep<P extends Tree>(
   model: SideModel<P>,
   objective: Objective,
-  { params, state }: { readonly params: P; readonly state: AdamWState<P> },
-  { taps, targets }: SideBatch,
+  from: { readonly params: P; readonly state: AdamWState<P> },
+  batch: SideBatch,
   options: SideStepOptions,
 ): { params: P; state: AdamWState<P>; loss: Tensor; gradNorm: Tensor } {
   const { labelSmoothing, ...adamw } = options;
-  const lossOf = (p: P) => objective.loss(model.logits(p, taps), targets, labelSmoothing);
-  const { value: loss, grads } = valueAndGrad(lossOf)(params);
-  const { rate, decays } = model;
-  return { ...adamwStep(params, grads, state, { ...adamw, rate, decays }), loss };
+  const { params } = from;
+  const { value: loss, grads } = sideGradients(model, objective, params, batch, labelSmoothing);
+  return { ...sideUpdate(model, from, grads, adamw), loss };
 }

@@ -4,30 +4,34 @@ import {
   adamwInit,
   type ChannelAffine,
   createSideModel,
-  decodeSample,
+  decodeLmHead,
   encodeAdapterWeights,
   exportParams,
-  layersToSamples,
+  type LmHead,
   type SideModel,
-  sampleBytes,
   type TapDropout,
   TapStatistics,
   tapTensors,
   warmupCosine,
 } from '../model/index.ts';
 import {
+  add,
   type Backend,
   disposeTree,
   FormatError,
+  flatten,
   keep,
   leaves,
+  mapTree,
   random,
   scope,
+  type Tensor,
   type Tree,
 } from '../tensor/index.ts';
-import { ActivationCache } from './activation-cache.ts';
+import { lmObjective } from './lm-objective.ts';
 import { type EpochScore, type Objective, objectives, type RowScore } from './objective.ts';
-import { sideStep } from './side-step.ts';
+import { ReceivedRows, type Row, type Unit } from './received-rows.ts';
+import { sideGradients, sideUpdate } from './side-step.ts';
 import {
   exportFit,
   type FitCursor,
@@ -35,19 +39,13 @@ import {
   importFit,
   type TrainerSnapshot,
 } from './trainer-snapshot.ts';
-import type {
-  ReceivedBatch,
-  Split,
-  TrainedModel,
-  TrainerEvent,
-  TrainingJob,
-} from './training-job.ts';
+import type { ReceivedBatch, TrainedModel, TrainerEvent, TrainingJob } from './training-job.ts';
 
-interface Row {
-  readonly split: Split;
-  readonly id: number;
-  readonly label: number;
-}
+/**
+ * Tokens of a language model's batch that are computed at once: their side network's values, for the
+ * way back, are some hundred kilobytes each. Gradients of the parts add up to those of the batch.
+ */
+const TOKENS_AT_ONCE = 512;
 
 /** Batch b of an epoch (from 1); may have to wait for rows. */
 type BatchSource = (epoch: number, b: number) => Generator<TrainerEvent, readonly Row[]>;
@@ -69,11 +67,11 @@ interface FittedEpoch {
 export class SideTrainer {
   readonly job: TrainingJob;
   private readonly backend: Backend;
-  private readonly objective: Objective;
+  /** Undefined as long as a language model's head has not come. */
+  private aim: Objective | undefined;
+  private head: LmHead | undefined;
   private readonly statistics: TapStatistics;
-  private readonly caches: Record<Split, ActivationCache>;
-  private readonly received: Record<Split, Row[]> = { train: [], valid: [] };
-  private readonly batches: Row[][] = [];
+  private readonly rows: ReceivedRows;
   private standardizer: ChannelAffine | undefined;
   /** Models whose training is over. */
   private readonly trained: TrainedModel[] = [];
@@ -86,39 +84,38 @@ export class SideTrainer {
   constructor(job: TrainingJob, backend: Backend) {
     this.job = job;
     this.backend = backend;
-    this.objective = objectives[job.task ?? 'classification'];
+    const { task = 'classification' } = job;
+    if (task !== 'lm') this.aim = objectives[task];
     this.statistics = new TapStatistics(job.shape);
-    const recordBytes = sampleBytes(job.shape, job.codec.bits);
-    const { spillDir } = job;
-    const cache = (memoryLimit: number) =>
-      new ActivationCache({ recordBytes, memoryLimit, spillDir });
-    this.caches = { train: cache(job.cacheLimit * 0.8), valid: cache(job.cacheLimit * 0.2) };
+    this.rows = new ReceivedRows(job);
   }
 
   /** Bytes of cached activations, in memory and in spill files. */
   get cacheBytes(): { memory: number; spilled: number } {
-    const { train, valid } = this.caches;
-    return {
-      memory: train.memoryBytes + valid.memoryBytes,
-      spilled: train.spilledBytes + valid.spilledBytes,
-    };
+    return this.rows.cacheBytes;
+  }
+
+  /**
+   * The frozen head of a language model, without which its training waits.
+   * @throws FormatError (E_LM_HEAD) for one of another model
+   */
+  useHead(bytes: Uint8Array): void {
+    const { shape, vocab = 0 } = this.job;
+    disposeTree(this.head);
+    this.head = decodeLmHead(bytes, { vocab, width: shape.width }, this.backend);
+    this.aim = lmObjective(this.head);
   }
 
   /** Stores a batch. @throws FormatError when its size is not what the job said */
   receive(batch: ReceivedBatch): void {
-    const records = layersToSamples(batch.taps, batch.rows.length);
-    const rows = batch.rows.map((id, b) => {
-      this.caches[batch.split].put(id, records[b]);
-      return { split: batch.split, id, label: batch.labels[b] };
-    });
-    this.received[batch.split].push(...rows);
-    if (batch.split === 'train') this.batches.push(rows);
+    this.rows.receive(batch);
   }
 
   /** The whole training: the side network, then the baselines on the same rows. */
   *run(): Generator<TrainerEvent, void> {
     const { options, shape } = this.job;
     for (const trained of this.trained) yield { kind: 'trained', trained };
+    while (!this.aim) yield { kind: 'wait' };
     const names = [options.side, ...options.baselines].slice(this.trained.length);
     for (const name of names) yield* this.train(createSideModel(name, shape, options));
   }
@@ -138,13 +135,15 @@ export class SideTrainer {
     const { rows, options } = this.job;
     const first = trained.length === 0 && !fit?.again && (fit?.epoch ?? 1) === 1;
     const stepped = first ? (fit?.batch ?? 0) : Math.ceil(rows.train / options.batchSize);
-    if (this.batches.length < stepped) {
+    if (this.rows.batches.length < stepped) {
       throw new FormatError(
-        `read job: ${this.batches.length} batches are there, steps were made on ${stepped}`,
+        `read job: ${this.rows.batches.length} batches are there, steps were made on ${stepped}`,
         'E_STATE',
       );
     }
-    for (const row of this.batches.slice(0, stepped).flat()) this.statistics.add(this.sample(row));
+    for (const unit of this.rows.batches.slice(0, stepped).flat(2)) {
+      this.statistics.add(this.rows.sample(unit));
+    }
     if (!first) this.standardizer = this.statistics.standardizer();
     this.trained.push(...trained);
     this.candidates = [...candidates];
@@ -153,8 +152,9 @@ export class SideTrainer {
 
   /** Removes cached activations. */
   close(): void {
-    this.caches.train.close();
-    this.caches.valid.close();
+    this.rows.close();
+    disposeTree(this.head);
+    this.head = undefined;
   }
 
   /** Chooses an epoch by the validation rows and, with `refit`, trains that long on all rows. */
@@ -164,24 +164,26 @@ export class SideTrainer {
       ...{ again: false, rows: rows.train, epochs: options.epochs },
       ...{ epochsBefore: 0, stepsBefore: 0 },
     };
-    const reshuffled = this.shuffled(this.received.train);
+    const reshuffled = this.shuffled(this.rows.train);
     const source: BatchSource = (epoch, b) => this.nextBatch(epoch, b, reshuffled);
     for (const event of this.resumed?.again ? [] : this.fit(model, first, source)) {
       if (event.kind !== 'fitted') {
         yield event;
         continue;
       }
-      while (this.received.valid.length < rows.valid) yield { kind: 'wait' };
+      while (this.rows.valid.length < rows.valid) yield { kind: 'wait' };
       this.standardizer ??= this.statistics.standardizer();
       const { epoch, trainLoss, params } = event;
       const { validLoss, validAccuracy, validError } = this.evaluate(model, params);
       yield { kind: 'epoch', model: model.name, epoch, trainLoss, validLoss, validAccuracy };
+      const [before] = this.candidates;
       this.candidates.push({
         name: model.name,
         bestEpoch: epoch,
         epochs: options.epochs,
         validAccuracy,
         validLoss,
+        ...this.startLoss(model, before),
         validError,
         parameters: leaves(params).reduce((n, leaf) => n + leaf.numel, 0),
         weights: this.save(model, params),
@@ -190,7 +192,7 @@ export class SideTrainer {
     }
     let best = this.candidates.at(-1);
     if (best && options.refit) {
-      const all = [...this.received.train, ...this.received.valid];
+      const all = [...this.rows.train, ...this.rows.valid];
       const again = {
         again: true,
         rows: all.length,
@@ -221,6 +223,7 @@ export class SideTrainer {
     },
     batchOf: BatchSource,
   ): Generator<TrainerEvent | FittedEpoch, void> {
+    const received = this.rows;
     const { options } = this.job;
     const perEpoch = Math.ceil(plan.rows / options.batchSize);
     const totalSteps = perEpoch * plan.epochs;
@@ -248,7 +251,7 @@ export class SideTrainer {
           const stepped = this.step(model, params, state, batch, rateAt(state.step));
           disposeTree([params, state.m, state.v]);
           ({ params, state } = stepped);
-          lossSum += stepped.loss * batch.length;
+          lossSum += stepped.loss * batch.flat().length;
           this.cursor = { again, epoch, batch: b + 1, lossSum, params, state };
           yield {
             kind: 'step',
@@ -260,7 +263,8 @@ export class SideTrainer {
             gradNorm: stepped.gradNorm,
           };
         }
-        yield { kind: 'fitted', epoch, trainLoss: lossSum / plan.rows, params };
+        const units = again ? [...received.train, ...received.valid].flat() : received.train.flat();
+        yield { kind: 'fitted', epoch, trainLoss: lossSum / units.length, params };
       }
     } finally {
       this.cursor = undefined;
@@ -275,9 +279,9 @@ export class SideTrainer {
     reshuffled: BatchSource,
   ): Generator<TrainerEvent, readonly Row[]> {
     if (this.standardizer === undefined && epoch === 1) {
-      while (this.batches.length <= b) yield { kind: 'wait' };
-      for (const row of this.batches[b]) this.statistics.add(this.sample(row));
-      return this.batches[b];
+      while (this.rows.batches.length <= b) yield { kind: 'wait' };
+      for (const unit of this.rows.batches[b].flat()) this.statistics.add(this.rows.sample(unit));
+      return this.rows.batches[b];
     }
     return yield* reshuffled(epoch, b);
   }
@@ -310,35 +314,82 @@ export class SideTrainer {
     batch: readonly Row[],
     learningRate: number,
   ) {
-    const { options } = this.job;
+    const { labelSmoothing, weightDecay, maxGradNorm } = this.job.options;
     return scope(() => {
-      const taps = this.taps(batch, this.dropout(model, state.step));
-      const targets = this.targets(batch);
-      const { labelSmoothing, weightDecay, maxGradNorm } = options;
-      const rates = { labelSmoothing, weightDecay, maxGradNorm, learningRate };
-      const from = { params, state };
-      const next = sideStep(model, this.objective, from, { taps, targets }, rates);
+      const { value, grads } = this.gradients(model, params, state.step, batch, labelSmoothing);
+      const rates = { weightDecay, maxGradNorm, learningRate };
+      const next = sideUpdate(model, { params, state }, grads, rates);
       return {
         params: keep(next.params),
         state: keep(next.state),
-        loss: next.loss.item(),
+        loss: value.item(),
         gradNorm: next.gradNorm.item(),
       };
     });
   }
 
+  /** Mean loss of a batch and its gradients, a part of the batch at a time. */
+  private gradients(
+    model: SideModel,
+    params: Tree,
+    step: number,
+    batch: readonly Row[],
+    labelSmoothing: number,
+  ): { value: Tensor; grads: Tree } {
+    const units = batch.flat();
+    const dropout = this.dropout(model, step);
+    let sum: { value: Tensor; grads: Tree } | undefined;
+    for (const part of this.parts(units)) {
+      const before = sum;
+      sum = scope(() => {
+        const inputs = { taps: this.taps(part, dropout), targets: this.targets(part) };
+        const share = part.length / units.length;
+        const next = sideGradients(model, this.objective, params, inputs, labelSmoothing, share);
+        return before ? addTrees(before, next) : next;
+      });
+      disposeTree(before);
+    }
+    return sum as { value: Tensor; grads: Tree };
+  }
+
+  /** Units that are computed at once: all of them, or so many tokens. */
+  private parts(units: readonly Unit[]): (readonly Unit[])[] {
+    if (this.job.task !== 'lm') return [units];
+    const parts: Unit[][] = [];
+    for (let start = 0; start < units.length; start += TOKENS_AT_ONCE) {
+      parts.push(units.slice(start, start + TOKENS_AT_ONCE));
+    }
+    return parts;
+  }
+
+  /** What the validation rows say before any step; of a language model alone. */
+  private startLoss(
+    model: SideModel,
+    before: TrainedModel | undefined,
+  ): Pick<TrainedModel, 'startLoss'> {
+    if (this.job.task !== 'lm') return {};
+    if (before) return { startLoss: before.startLoss };
+    const params = model.init(random(this.job.options.seed), this.backend);
+    try {
+      return { startLoss: this.evaluate(model, params).validLoss };
+    } finally {
+      disposeTree(params);
+    }
+  }
+
   /** What the validation rows say. */
   private evaluate(model: SideModel, params: Tree): EpochScore {
-    const rows = this.received.valid;
+    const rows = this.rows.valid;
     const scores: RowScore[] = [];
     const size = this.job.options.batchSize;
     for (let start = 0; start < rows.length; start += size) {
-      const batch = rows.slice(start, start + size);
-      scope(() => {
-        const logits = model.logits(params, this.taps(batch));
-        const labels = batch.map(({ label }) => label);
-        scores.push(...this.objective.scoreRows(logits, labels));
-      });
+      for (const part of this.parts(rows.slice(start, start + size).flat())) {
+        scope(() => {
+          const outputs = model.logits(params, this.taps(part));
+          const labels = part.map(({ label }) => label);
+          for (const score of this.objective.scoreRows(outputs, labels)) scores.push(score);
+        });
+      }
     }
     return this.objective.scoreEpoch(scores);
   }
@@ -351,21 +402,27 @@ export class SideTrainer {
     return { rate, rng };
   }
 
-  private taps(batch: readonly Row[], dropout?: TapDropout) {
-    const samples = batch.map((row) => this.sample(row));
+  private taps(units: readonly Unit[], dropout?: TapDropout) {
+    const samples = units.map((unit) => this.rows.sample(unit));
     const standardizer = this.standardizer ?? this.statistics.standardizer();
     return tapTensors(samples, this.job.shape, standardizer, this.backend, dropout);
   }
 
-  private targets(batch: readonly Row[]) {
-    const labels = batch.map(({ label }) => label);
+  private targets(units: readonly Unit[]) {
+    const labels = units.map(({ label }) => label);
     return this.objective.targets(labels, this.backend);
   }
 
-  /** A row's taps, decoded and RMS-normed: `[L, K, D]`. */
-  private sample({ split, id }: Row): Float32Array {
-    return decodeSample(this.caches[split].get(id), this.job.shape, this.job.codec);
+  private get objective(): Objective {
+    if (!this.aim) throw new FormatError('training: the output head has not come', 'E_LM_HEAD');
+    return this.aim;
   }
+}
+
+/** The sum of two trees of one form, leaf by leaf. */
+function addTrees(a: Tree, b: Tree): Tree {
+  const others = flatten(b);
+  return mapTree(a, (leaf, path) => add(leaf, others.get(path) as Tensor));
 }
 
 /**

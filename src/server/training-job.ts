@@ -11,7 +11,9 @@ export interface ReceivedBatch {
   /** Row ids, unique within the split. */
   readonly rows: readonly number[];
   readonly labels: readonly number[];
-  /** Per tapped layer, the codec's bytes of `[B*K, D]`, a sample's K rows together. */
+  /** Tokens that each row sends, of a language model, whose labels are those tokens' next ones. */
+  readonly counts?: readonly number[];
+  /** Per tapped layer, the codec's bytes of `[B*K, D]`, a sample's K rows together; B are tokens. */
   readonly taps: readonly Uint8Array[];
 }
 
@@ -21,6 +23,8 @@ export interface TrainingJob {
   readonly codec: TapCodec;
   /** What labels are: class indices unless said otherwise. */
   readonly task?: Task;
+  /** Tokens of a language model's vocabulary. */
+  readonly vocab?: number;
   /** Rows to come. */
   readonly rows: Readonly<Record<Split, number>>;
   readonly options: TrainingOptions;
@@ -62,7 +66,9 @@ export interface TrainedModel {
   /** Null where there are no classes. */
   readonly validAccuracy: number | null;
   readonly validLoss: number;
-  /** Standard error of the accuracy, or without classes of the loss. */
+  /** Of a language model: the loss there before any step, which is the frozen model's. */
+  readonly startLoss?: number;
+  /** Standard error of the accuracy, or of a regression's loss; 0 of a language model. */
   readonly validError: number;
   readonly parameters: number;
   /** Contents of adapter_model.safetensors. */

@@ -58,6 +58,14 @@ export class TrainingThread {
     return this.rpc.call('start', { options, kept });
   }
 
+  /**
+   * The frozen head of a language model's job, which waits for it.
+   * @throws FormatError (E_LM_HEAD) for one of another model
+   */
+  useHead(bytes: Uint8Array): Promise<void> {
+    return this.rpc.call('useHead', bytes);
+  }
+
   /** Hands a batch over; resolves once it is in the cache, which is when its credit may return. */
   receive(batch: ReceivedBatch): Promise<CacheBytes> {
     return this.rpc.call('receive', batch);

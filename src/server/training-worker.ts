@@ -63,6 +63,11 @@ serveRpc(parentPort(), {
     return state?.progress ?? NO_PROGRESS;
   },
 
+  useHead(bytes: Uint8Array): void {
+    job?.trainer.useHead(bytes);
+    job?.wake?.();
+  },
+
   receive(batch: ReceivedBatch) {
     job?.state?.receive(batch);
     job?.trainer.receive(batch);

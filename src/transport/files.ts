@@ -82,7 +82,7 @@ export class FileReceiver {
     const actual = await sha256Hex(file.bytes);
     if (actual !== sha256) {
       throw new ProtocolError(
-        `file ${name}: SHA-256 is ${actual}, the server sent ${sha256}`,
+        `file ${name}: SHA-256 is ${actual}, it was sent as ${sha256}`,
         'E_FILE_HASH',
       );
     }

@@ -5,7 +5,7 @@
 import { ProtocolError } from '../tensor/errors.ts';
 
 /** The version in every frame, in HELLO and in the subprotocol's name. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** "MBLM" read as a little-endian u32. */
 export const FRAME_MAGIC = 0x4d4c424d;

@@ -43,7 +43,7 @@ export type SavedMessage = { readonly type: 'saved' } & z.infer<typeof schemas.s
 /** The device will not come back for a job: its adapter is written, or it is given up for good. */
 export type ForgetMessage = { readonly type: 'forget' } & z.infer<typeof schemas.forgetSchema>;
 
-/** A tile of one layer of one batch: R rows of C tap kinds of D values, encoded [R,C,D]. */
+/** A tile of one layer of one batch: R rows (of a language model, tokens) of C tap kinds of D values, encoded [R,C,D]. */
 export interface TapsMessage {
   readonly type: 'taps';
   readonly batch: number;
@@ -155,7 +155,7 @@ export const MESSAGE_SENDERS: Readonly<Record<MessageType, Role | 'both'>> = {
   epoch: 'server',
   finish: 'device',
   result: 'server',
-  file: 'server',
+  file: 'both',
   done: 'server',
   error: 'both',
   clock: 'both',

@@ -67,11 +67,20 @@ export const jobSchema = z.object({
       })
       .refine((task) => task.labels.length === task.classes, 'labels must be as many as classes'),
     z.object({ kind: z.literal('regression') }),
+    z.object({
+      kind: z.literal('lm'),
+      /** Tokens of the vocabulary; labels are such. */
+      vocab: positive,
+      /** Most tokens that a row sends. */
+      maxTokens: positive,
+      /** The model's output head, which the server asks for where it does not have it. */
+      head: z.object({ sha256: sha256Hex, bytes: positive }),
+    }),
   ]),
   taps: z.object({
     /** Backbone layers whose output is sent, 1..L, 0 the embedding, in the side network's order. */
     layers: z.array(count).min(1).max(10_000).refine(distinct, 'layers must be distinct'),
-    /** What is sent of a layer: 'last' or 'first' token, 'mean' over tokens. */
+    /** What is sent of a layer: 'last' or 'first' token, 'mean' over tokens, each 'token' of the loss. */
     kinds: z.array(name).min(1).max(255).refine(distinct, 'kinds must be distinct'),
     width: positive,
   }),
@@ -107,6 +116,8 @@ export const acceptSchema = z.object({
   batches: count,
   /** Steps it has made already. */
   step: count,
+  /** Of a language model: the device is to send the output head before anything else. */
+  sendHead: z.boolean().optional(),
 });
 
 /** BATCH: all TAPS of a batch have been sent; here are its rows and labels. */
@@ -116,7 +127,12 @@ export const batchSchema = z
     split: splitSchema,
     /** Row numbers in the device's own order. */
     rows: z.array(count).min(1).max(1_000_000),
-    /** Class indices, or standardised numbers in a regression; the server holds them against JOB. */
+    /** Tokens that each row sends, of a language model; else each row sends one. */
+    counts: z.array(positive).optional(),
+    /**
+     * Class indices, standardised numbers in a regression, or of each token the next one; the server
+     * holds them against JOB.
+     */
     labels: z.array(
       z
         .number()
@@ -124,7 +140,15 @@ export const batchSchema = z
         .max(2 ** 31 - 1),
     ),
   })
-  .refine((batch) => batch.rows.length === batch.labels.length, 'labels must be as many as rows');
+  .refine(
+    ({ rows, counts }) => counts === undefined || counts.length === rows.length,
+    'counts must be as many as rows',
+  )
+  .refine(
+    ({ rows, counts, labels }) =>
+      labels.length === (counts?.reduce((sum, tokens) => sum + tokens, 0) ?? rows.length),
+    'labels must be as many as rows, or their tokens',
+  );
 
 /** FINISH: the device has sent every row. */
 export const finishSchema = z.object({ rows: z.object({ train: count, valid: count }) });

@@ -30,6 +30,7 @@ const STATES: Record<SessionState, Partial<Record<MessageType, SessionState>>> =
     epoch: 'running',
     saved: 'running',
     trace: 'running',
+    file: 'running',
     finish: 'finished',
     cancel: 'cancelled',
   },
@@ -63,7 +64,9 @@ const STATES: Record<SessionState, Partial<Record<MessageType, SessionState>>> =
  */
 export function nextState(state: SessionState, sender: Role, type: MessageType): SessionState {
   const allowed = MESSAGE_SENDERS[type];
-  if (allowed !== 'both' && allowed !== sender) {
+  // The device sends its model's output head before its rows, the server adapters at the end.
+  const sends = type === 'file' ? (state === 'running' ? 'device' : 'server') : allowed;
+  if (sends !== 'both' && sends !== sender) {
     throw new ProtocolError(
       `message ${type.toUpperCase()}: a ${sender} may not send it`,
       'E_MESSAGE_DIRECTION',

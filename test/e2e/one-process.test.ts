@@ -84,7 +84,7 @@ async function prepare(): Promise<Job> {
   const labelled = (samples: readonly Sample[]) =>
     samples.map((sample, id) => ({ id, sample, label: data.labels.indexOf(sample.label) }));
   const rows = labelled(data.train);
-  const { batchSize, seed } = flags;
+  const { batchSize, seed } = training;
   const order = epochBatches({ count: rows.length, batchSize, seed, epoch: 0 });
   const train = order.flat().map((i) => rows[i]);
   return { engine, plan, train, valid: labelled(data.valid), fingerprint };
@@ -150,7 +150,7 @@ async function overMemory(job: Job): Promise<Map<string, Uint8Array>> {
 function direct(job: Job): Map<string, Uint8Array> {
   const { engine, plan } = job;
   const calibration = engine.calibrate(
-    job.train.slice(0, flags.batchSize).map((row) => row.sample),
+    job.train.slice(0, training.batchSize).map((row) => row.sample),
   );
   const trainer = new SideTrainer(
     {
@@ -163,8 +163,8 @@ function direct(job: Job): Map<string, Uint8Array> {
     wasmBackend(),
   );
   for (const split of ['train', 'valid'] as const) {
-    for (let start = 0; start < job[split].length; start += flags.batchSize) {
-      const rows = job[split].slice(start, start + flags.batchSize);
+    for (let start = 0; start < job[split].length; start += training.batchSize) {
+      const rows = job[split].slice(start, start + training.batchSize);
       const { taps } = engine.encode(rows.map((row) => row.sample));
       const labels = rows.map((row) => row.label);
       trainer.receive({ split, rows: rows.map((row) => row.id), labels, taps });

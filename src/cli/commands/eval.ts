@@ -7,6 +7,7 @@ import { addColumnFlags, type ColumnFlags, columnsOf } from '../column-flags.ts'
 import { addConfigFlag } from '../config-file.ts';
 import { confusionSvg, MOST_PICTURED_CLASSES } from '../confusion-svg.ts';
 import { encodeRows, type Measured, measureAdapter } from '../evaluate.ts';
+import { evaluateLm } from '../evaluate-lm.ts';
 import { integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { confusionText, scoresLine } from '../metrics-text.ts';
@@ -18,10 +19,12 @@ interface EvalFlags extends AdapterFlags, ColumnFlags {
   readonly split: string;
   readonly batchSize: number;
   readonly confusion?: string;
+  readonly answerRegex?: string;
+  readonly maxTokens: number;
   readonly json?: boolean;
 }
 
-/** `mobillm eval`: accuracy and confusions of an adapter, on the device alone. */
+/** `mobillm eval`: accuracy and confusions of an adapter, or perplexities, on the device alone. */
 export function registerEval(program: Command): void {
   const command = program
     .command('eval')
@@ -33,13 +36,24 @@ export function registerEval(program: Command): void {
   addConfigFlag(addColumnFlags(addAdapterFlags(command)))
     .option('--split <name>', 'which file of the folder', 'test')
     .option('--batch-size <n>', 'samples run together', integer(1), 32)
+    .option(
+      '--answer-regex <pattern>',
+      "of a language model: what its last group (or all) matches in a generated completion must equal what it matches in the row's",
+    )
+    .option('-n, --max-tokens <n>', 'with --answer-regex: most tokens to make', integer(1), 256)
     .option('--confusion <file>', 'write the confusion matrix there, as an SVG image')
     .option('--json', 'print one JSON object on standard output')
     .action(async (flags: EvalFlags) => {
       await interruptible('evaluation stopped', async (signal) => {
         const quiet = flags.json === true;
         const adapter = await readAdapterFolder(flags.adapterPath);
-        const { labels, target } = adapter.config;
+        const { labels, target, lm } = adapter.config;
+        if (lm) return evaluateLm(adapter, flags, { quiet, signal });
+        if (flags.answerRegex !== undefined) {
+          throw new UsageError(
+            '--answer-regex: the adapter makes no text that could hold an answer',
+          );
+        }
         if (flags.confusion !== undefined) {
           await checkPicture(flags.confusion, labels.length);
         }

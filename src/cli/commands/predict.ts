@@ -36,6 +36,11 @@ Output: label, tab, probability, tab, text; of an adapter that predicts a number
         if (flags.text?.trim() === '') throw new UsageError('predict: --text is empty');
         const quiet = flags.json === true;
         const adapter = await readAdapterFolder(flags.adapterPath);
+        if (adapter.config.lm) {
+          throw new UsageError(
+            `--adapter-path: ${flags.adapterPath} tunes a language model; mobillm generate runs it`,
+          );
+        }
         const device = await openAdapter(adapter, flags, { quiet, signal });
         const predict = async ({ text, textPair }: Omit<Sample, 'label'>) => {
           const batch = await device.encode([{ text, textPair, label: '' }]);

@@ -1,23 +1,24 @@
 import { type Command, Option } from 'commander';
-import { type Dataset, epochBatches } from '../../data/index.ts';
+import { type Dataset, epochBatches, type Sample } from '../../data/index.ts';
 import {
   estimateTraffic,
+  lossTokens,
   surveyTokens,
   type TapPlan,
   type TrafficEstimate,
   wordSample,
 } from '../../device/index.ts';
-import type { Tokenizer } from '../../model/index.ts';
+import type { ChatTemplate, Tokenizer } from '../../model/index.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { addColumnFlags, addTaskFlag } from '../column-flags.ts';
 import { addConfigFlag } from '../config-file.ts';
-import { type DataReport, renderData, reportData } from '../data-report.ts';
+import { type DataReport, renderData } from '../data-report.ts';
 import { sentLabels } from '../evaluate.ts';
 import { addModelFlags, addTapFlags, integer } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { oneLine } from '../metrics-text.ts';
 import { openModelPath } from '../model-files.ts';
-import { type JobFlags, planJob, prepareJob } from '../prepare-job.ts';
+import { type JobFlags, planJob, prepareJob, surveyJob } from '../prepare-job.ts';
 import { formatBytes } from '../progress.ts';
 
 /** Columns of a token before it is cut. */
@@ -42,6 +43,8 @@ interface SampleView {
   readonly tokens: readonly string[];
   /** Places in `ids` of the tokens that go into each vector that is sent, by its kind. */
   readonly sent: Readonly<Record<string, readonly number[]>>;
+  /** Of a language model: whether each token is in the loss. */
+  readonly loss?: readonly boolean[];
   readonly truncated: boolean;
 }
 
@@ -93,17 +96,22 @@ async function preprocess(
   debug: boolean,
   options: { quiet: boolean; signal: AbortSignal },
 ): Promise<Preprocessed> {
-  const job = await prepareJob(flags, options);
-  const { data } = job;
-  const { model, close } = await openModelPath(job.modelPath);
+  const read = await prepareJob(flags, options);
+  const { model, close } = await openModelPath(read.modelPath);
   try {
-    const { tokenizer, config } = model;
-    const plan = planJob(flags, job, config.numHiddenLayers);
-    const dataset = await reportData(data, (rows) => surveyTokens(tokenizer, rows, plan));
-    const rows = {
-      train: sentLabels(job.train, data.labels, job.target),
-      valid: sentLabels(data.valid, data.labels, job.target),
-    };
+    const { tokenizer, config, dialogue } = model;
+    const { chatTemplate } = dialogue;
+    const found = { layers: config.numHiddenLayers, chat: chatTemplate !== undefined };
+    const plan = planJob(flags, read, found);
+    const {
+      dataset,
+      job,
+      lossTokens: counts,
+    } = await surveyJob(read, (rows) => surveyTokens(tokenizer, rows, plan, chatTemplate));
+    const { data } = job;
+    const labels = (rows: readonly Sample[]) =>
+      plan.lm ? rows.map(() => 0) : sentLabels(rows, data.labels, job.target);
+    const rows = { train: labels(job.train), valid: labels(data.valid) };
     return {
       data: flags.data,
       model: flags.model,
@@ -113,9 +121,15 @@ async function preprocess(
       layers: plan.layers,
       taps: plan.kinds,
       activationBits: plan.bits,
-      traffic: estimateTraffic(plan, config.hiddenSize, flags.batchSize, rows),
+      traffic: estimateTraffic(
+        plan,
+        config.hiddenSize,
+        flags.batchSize,
+        rows,
+        counts && { counts, vocab: config.vocabSize },
+      ),
       split: flags.split,
-      samples: debug ? viewSamples(data, flags, plan, tokenizer) : [],
+      samples: debug ? viewSamples(read.data, flags, plan, tokenizer, chatTemplate) : [],
     };
   } finally {
     await close();
@@ -127,6 +141,7 @@ function viewSamples(
   { split, samples, seed }: PreprocessFlags & JobFlags,
   plan: TapPlan,
   tokenizer: Tokenizer,
+  chatTemplate: ChatTemplate | undefined,
 ): SampleView[] {
   const rows = data[split];
   if (rows === undefined) {
@@ -135,15 +150,21 @@ function viewSamples(
   // Drawn, since files are often sorted by class.
   const order = epochBatches({ count: rows.length, batchSize: rows.length, seed, epoch: 0 })[0];
   return order.slice(0, samples).map((row) => {
-    const { ids, texts, truncated } = wordSample(tokenizer, rows[row], plan);
+    const worded = wordSample(tokenizer, rows[row], plan, chatTemplate);
+    const { ids, texts, truncated, loss } = worded;
     const last = ids.length - 1;
-    const places = { last: [last], first: [0], mean: ids.map((_, i) => i) };
+    const places = {
+      ...{ last: [last], first: [0], mean: ids.map((_, i) => i) },
+      token: [...lossTokens([worded]).positions],
+    };
     return {
       row,
       label: rows[row].label,
       prompt: texts,
       ids,
       tokens: ids.map((id) => tokenizer.decode([id])),
+      // Nothing stands in front of the first token to foresee it.
+      ...(loss && { loss: loss.map((learnt, i) => learnt && i > 0) }),
       sent: Object.fromEntries(plan.kinds.map((kind) => [kind, places[kind]])),
       truncated,
     };
@@ -162,21 +183,22 @@ function render(result: Preprocessed, flags: PreprocessFlags): string {
 }
 
 function renderSample(view: SampleView, { split, layers, taps }: Preprocessed): string {
-  const { row, label, prompt, ids, tokens, truncated } = view;
+  const { row, label, prompt, ids, tokens, truncated, loss } = view;
   const kinds: Record<string, string> = {
     last: `last = token ${ids.length - 1}`,
     first: 'first = token 0',
     mean: `mean over tokens 0 to ${ids.length - 1}`,
+    token: `${view.sent.token?.length ?? 0} tokens, those before a token in the loss`,
   };
   const table = tokens.map(
     (text, i) =>
-      `${String(i).padStart(6)} ${String(ids[i]).padStart(7)}  ${mark(view, i)}${JSON.stringify(oneLine(text, TOKEN_WIDTH))}`,
+      `${String(i).padStart(6)} ${String(ids[i]).padStart(7)}  ${loss ? (loss[i] ? 'loss ' : '     ') : mark(view, i)}${JSON.stringify(oneLine(text, TOKEN_WIDTH))}`,
   );
   return [
-    `${split} ${row}, label ${oneLine(label)}, ${ids.length} tokens${truncated ? ', cut' : ''}`,
+    `${split} ${row}, ${loss ? '' : `label ${oneLine(label)}, `}${ids.length} tokens${truncated ? ', cut' : ''}`,
     ...prompt.map((text) => `  prompt ${JSON.stringify(text)}`),
     `  sent of each of ${layers.length} layers: ${taps.map((kind) => kinds[kind]).join(', ')}`,
-    ' token      id  (* is sent by itself)',
+    ` token      id  ${loss ? '(loss: is to be foreseen)' : '(* is sent by itself)'}`,
     ...table,
   ].join('\n');
 }

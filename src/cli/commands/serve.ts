@@ -1,8 +1,10 @@
 import { access, constants, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import { fileError } from '../../platform/node.ts';
 import {
+  HeadStore,
   JobStore,
   probeBackend,
   runSession,
@@ -131,6 +133,7 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       const store = flags.stateDir
         ? await JobStore.open(flags.stateDir, flags.stateDays)
         : undefined;
+      const heads = new HeadStore(flags.stateDir && join(flags.stateDir, 'heads'));
       const sessions = new Set<Promise<void>>();
       const server = await serveWs(
         {
@@ -147,6 +150,7 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
             spillDir: flags.spillDir,
             creditWindow: CREDIT_WINDOW,
             store,
+            heads,
             log,
           });
           sessions.add(session);

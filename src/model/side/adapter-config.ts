@@ -10,7 +10,7 @@ export const ADAPTER_FORMAT_VERSION = 1;
 const fields = z.object({
   peft_type: z.literal('MOBILLM_SIDE'),
   format_version: z.literal(ADAPTER_FORMAT_VERSION),
-  task_type: z.literal('SEQ_CLS'),
+  task_type: z.enum(['SEQ_CLS', 'CAUSAL_LM']),
   base_model: z.object({
     name: z.string(),
     /** SHA-256 of the weights file. */
@@ -23,8 +23,16 @@ const fields = z.object({
   }),
   /** How the backbone ran in training: f32, int8 or int4. */
   precision: z.enum(['f32', 'int8', 'int4']),
-  /** Class names; none where a number is predicted. */
+  /** Class names; none where a number is predicted, or a language model was tuned. */
   labels: z.array(z.string()),
+  /** Of a language model: what its data's rows were, and how prompts become text. */
+  lm: z
+    .object({
+      shape: z.enum(['text', 'prompt', 'messages']),
+      chat: z.boolean(),
+      mask_prompt: z.boolean(),
+    })
+    .optional(),
   /** Of a number that is predicted: mean + deviation * output. */
   target: z.object({ mean: z.number(), deviation: z.number().positive() }).optional(),
   side: z.enum(SIDE_NAMES),
@@ -37,7 +45,7 @@ const fields = z.object({
   prefix: z.string(),
   max_seq_length: z.int().positive(),
   layers: z.array(z.int().min(0)).min(1),
-  taps: z.array(z.enum(['last', 'mean', 'first'])).min(1),
+  taps: z.array(z.enum(['last', 'mean', 'first', 'token'])).min(1),
   codec: z.object({
     bits: z.union([1, 2, 3, 4, 8, 16].map((b) => z.literal(b as 1 | 2 | 3 | 4 | 8 | 16))),
     group_size: z.int().positive(),
@@ -48,14 +56,20 @@ const fields = z.object({
   metrics: z.record(z.string(), z.unknown()),
 });
 
-/** As `fields`, and labels or a target, one of them. */
-export const adapterConfigSchema = fields.refine(
-  (config) => (config.labels.length === 0) === (config.target !== undefined),
-  {
-    path: ['labels'],
-    message: 'must name the classes, or be empty beside a target',
-  },
-);
+/** As `fields`, and labels, a target or a language model, one of them. */
+export const adapterConfigSchema = fields
+  .refine(
+    ({ labels, target, lm }) =>
+      (labels.length === 0) === (target !== undefined || lm !== undefined),
+    {
+      path: ['labels'],
+      message: 'must name the classes, or be empty beside a target or a language model',
+    },
+  )
+  .refine(({ task_type, lm }) => (task_type === 'CAUSAL_LM') === (lm !== undefined), {
+    path: ['lm'],
+    message: 'must be there in a CAUSAL_LM, and in no other',
+  });
 
 /** `adapter_config.json`, checked: how the adapter is built and fed, and how it came to be. */
 export type AdapterConfig = z.infer<typeof adapterConfigSchema>;

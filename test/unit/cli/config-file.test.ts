@@ -78,8 +78,8 @@ label-column: 'yes, "this"'
   });
 
   it('may be empty, hold keys of other commands, and end lines as Windows does', () => {
-    assert.equal(flags('', '--server', 'a').epochs, 10);
-    assert.equal(flags('\ufeff# nothing\r\n', '--server', 'a').epochs, 10);
+    assert.equal(flags('', '--server', 'a').gateRate, 10);
+    assert.equal(flags('\ufeff# nothing\r\n', '--server', 'a').gateRate, 10);
     assert.equal(flags('split: dev\r\nepochs: 3\r\n', '--server', 'a').epochs, 3);
   });
 

@@ -28,7 +28,11 @@ describe('parseRows', () => {
     ['a number', '7', /is a number/],
     ['null', 'null', /is null/],
     ['no text', '{"label": "x"}', /f\.jsonl:2: "text" is missing/],
-    ['a prompt', '{"prompt": "p", "completion": "c"}', /prompt and completion rows have no class/],
+    [
+      'a prompt',
+      '{"prompt": "p", "completion": "c"}',
+      /is a prompt with its completion, which has no class to learn; use --task lm$/,
+    ],
     [
       'a text that is a number',
       '{"text": 5, "label": "x"}',

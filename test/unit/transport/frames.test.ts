@@ -12,7 +12,7 @@ const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const bytes = (text: string) => new Uint8Array(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 
 //               magic    v  ty flags job      sequence length   payload
-const LITERAL = '4d424c4d 02 05 0000 07000000 02010000 03000000 0a0b0c';
+const LITERAL = '4d424c4d 03 05 0000 07000000 02010000 03000000 0a0b0c';
 
 function collect(decoder: FrameDecoder, chunk: Uint8Array): Frame[] {
   const frames: Frame[] = [];
@@ -64,12 +64,12 @@ test('an empty payload is a frame as soon as its header is', () => {
 
 test('every fault of a header has its code, at the header', () => {
   const faults: [string, string][] = [
-    ['4d424c4e 02 05 0000 07000000 02010000 03000000', 'E_FRAME_MAGIC'],
+    ['4d424c4e 03 05 0000 07000000 02010000 03000000', 'E_FRAME_MAGIC'],
     ['47455420 2f 20 4854 54502f31 2e310d0a 486f7374', 'E_FRAME_MAGIC'],
     ['4d424c4d 01 05 0000 07000000 02010000 03000000', 'E_PROTOCOL_VERSION'],
-    ['4d424c4d 02 05 0100 07000000 02010000 03000000', 'E_FRAME_FLAGS'],
-    ['4d424c4d 02 05 0000 07000000 02010000 01000001', 'E_FRAME_SIZE'],
-    ['4d424c4d 02 05 0000 07000000 02010000 ffffffff', 'E_FRAME_SIZE'],
+    ['4d424c4d 03 05 0100 07000000 02010000 03000000', 'E_FRAME_FLAGS'],
+    ['4d424c4d 03 05 0000 07000000 02010000 01000001', 'E_FRAME_SIZE'],
+    ['4d424c4d 03 05 0000 07000000 02010000 ffffffff', 'E_FRAME_SIZE'],
   ];
   for (const [header, code] of faults) {
     const decoder = new FrameDecoder();
@@ -84,7 +84,7 @@ test('a version mismatch names both versions', () => {
   const other = bytes('4d424c4d 09 05 0000 07000000 02010000 00000000');
   assert.throws(
     () => collect(new FrameDecoder(), other),
-    hasCode('E_PROTOCOL_VERSION', /version 9.*version 2/),
+    hasCode('E_PROTOCOL_VERSION', /version 9.*version 3/),
   );
 });
 
@@ -99,7 +99,7 @@ test('frames before a fault are handed on', () => {
 
 test('a header of the largest payload holds no memory for it', () => {
   const decoder = new FrameDecoder(() => 2 ** 32 - 1);
-  const header = bytes('4d424c4d 02 05 0000 00000000 00000000 ffffffff');
+  const header = bytes('4d424c4d 03 05 0000 00000000 00000000 ffffffff');
   const before = process.memoryUsage().arrayBuffers;
   for (let i = 0; i < 1000; i++)
     collect(i === 0 ? decoder : new FrameDecoder(() => 2 ** 32), header);

@@ -170,7 +170,7 @@ test('the calibration of a model of 80 layers and 8,192 channels fits a JOB', ()
 });
 
 test('HELLO and WELCOME of another version say so before anything else', () => {
-  const other = hasCode('E_PROTOCOL_VERSION', /version 1.*version 2/);
+  const other = hasCode('E_PROTOCOL_VERSION', /version 1.*version 3/);
   assert.throws(() => parseJson('hello', '{"protocol":1,"brave":"new"}'), other);
   assert.throws(() => parseJson('welcome', '{"protocol":1}'), other);
 });

@@ -139,8 +139,8 @@ test('a client of another version is told both versions, in a close that browser
     client.on('close', (code, reason) => resolve([code, reason.toString()]));
   });
   assert.equal(code, 4001);
-  assert.match(reason, /mobillm\.v9.*mobillm\.v2/);
-  assert.match(refused[0] as string, /mobillm\.v9.*mobillm\.v2/);
+  assert.match(reason, /mobillm\.v9.*mobillm\.v3/);
+  assert.match(refused[0] as string, /mobillm\.v9.*mobillm\.v3/);
   const stranger = new WebSocket(server.url);
   const status = await new Promise((resolve) => {
     stranger.on('error', () => {});
@@ -154,9 +154,9 @@ test('a client of another version is told both versions, in a close that browser
 
 test('a server of another version, or of none', async (t) => {
   const url = await otherServer(t, false);
-  await assert.rejects(connectWs(url), hasCode('E_PROTOCOL_VERSION', /mobillm\.v2/));
+  await assert.rejects(connectWs(url), hasCode('E_PROTOCOL_VERSION', /mobillm\.v3/));
   const other = await otherServer(t, 'mobillm.v9');
-  await assert.rejects(connectWs(other), hasCode('E_PROTOCOL_VERSION', /mobillm\.v2/));
+  await assert.rejects(connectWs(other), hasCode('E_PROTOCOL_VERSION', /mobillm\.v3/));
   // One that lets every version in and closes, as this release does.
   const polite = new WebSocketServer({ port: 0, host: '127.0.0.1' });
   t.after(() => polite.close());
@@ -182,7 +182,7 @@ test('more than the socket accepts', async (t) => {
 test('text and rubbish from a client are faults with a code', async (t) => {
   const server = await listen(t);
   for (const rubbish of ['GET / HTTP/1.1 and so on', Buffer.alloc(64, 7)]) {
-    const client = new WebSocket(server.url, ['mobillm.v2']);
+    const client = new WebSocket(server.url, ['mobillm.v3']);
     client.on('open', () => client.send(rubbish));
     assert.equal((await (await server.next()).closed)?.code, 'E_FRAME_MAGIC');
     await new Promise((resolve) => client.on('close', resolve));
@@ -203,7 +203,7 @@ test('a handler that throws fails its connection and no other', async (t) => {
 test('a server that stops tells its devices; a device that dies is noticed', async (t) => {
   const server = await listen(t);
   const device = await connectWs(server.url);
-  const client = new WebSocket(server.url, ['mobillm.v2']);
+  const client = new WebSocket(server.url, ['mobillm.v3']);
   await new Promise((resolve) => client.on('open', resolve));
   await server.next();
   const dying = await server.next();

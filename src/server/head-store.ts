@@ -1,0 +1,62 @@
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileAtomic } from '../platform/node.ts';
+import { sha256Hex } from '../transport/index.ts';
+
+/** Heads that are kept in memory where there is no folder; a head is some ten megabytes. */
+const KEPT_IN_MEMORY = 2;
+
+/** Heads that are kept on disk. */
+const KEPT_ON_DISK = 8;
+
+const NAME = /^[0-9a-f]{64}\.head$/;
+
+/**
+ * Output heads of frozen models by their SHA-256, so that a second job with the same model need not
+ * send its head again: in a folder, or in memory.
+ */
+export class HeadStore {
+  private readonly folder: string | undefined;
+  /** The one used last at the end. */
+  private readonly held = new Map<string, Uint8Array>();
+
+  constructor(folder?: string) {
+    this.folder = folder;
+  }
+
+  /** The head of that hash; undefined where it is not held, or is damaged. */
+  async get(sha256: string): Promise<Uint8Array | undefined> {
+    if (this.folder === undefined) return this.held.get(sha256);
+    const bytes = await readFile(join(this.folder, `${sha256}.head`)).catch(() => undefined);
+    if (!bytes) return undefined;
+    const whole = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+    return (await sha256Hex(whole)) === sha256 ? whole : undefined;
+  }
+
+  /**
+   * Keeps a head of that hash, and lets go of those not put for longest.
+   * @throws UsageError (E_DISK_FULL, E_NO_ACCESS, E_FILE)
+   */
+  async put(sha256: string, bytes: Uint8Array): Promise<void> {
+    if (this.folder === undefined) {
+      this.held.delete(sha256);
+      this.held.set(sha256, bytes);
+      for (const oldest of [...this.held.keys()].slice(0, -KEPT_IN_MEMORY)) {
+        this.held.delete(oldest);
+      }
+      return;
+    }
+    await writeFileAtomic(join(this.folder, `${sha256}.head`), bytes);
+    const times = await Promise.all(
+      (await readdir(this.folder))
+        .filter((name) => NAME.test(name))
+        .map((name) => join(this.folder as string, name))
+        .map(async (path) => ({
+          path,
+          ms: (await stat(path).catch(() => undefined))?.mtimeMs ?? 0,
+        })),
+    );
+    const old = times.sort((a, b) => b.ms - a.ms).slice(KEPT_ON_DISK);
+    for (const { path } of old) await rm(path, { force: true });
+  }
+}

@@ -1,0 +1,75 @@
+import { decodeSample, layersToSamples, sampleBytes } from '../model/index.ts';
+import { FormatError } from '../tensor/index.ts';
+import { ActivationCache } from './activation-cache.ts';
+import type { ReceivedBatch, Split, TrainingJob } from './training-job.ts';
+
+/**
+ * What of a row is trained on: the row itself, or of a language model each of its tokens in the loss.
+ * Its taps are one record of the cache.
+ */
+export interface Unit {
+  readonly split: Split;
+  readonly record: number;
+  readonly label: number;
+}
+
+/** The units of one row. */
+export type Row = readonly Unit[];
+
+/** A job's rows as they came, in the order in which they came, their taps still quantized. */
+export class ReceivedRows {
+  readonly train: Row[] = [];
+  readonly valid: Row[] = [];
+  /** Those of `train`, batch by batch. */
+  readonly batches: Row[][] = [];
+  private readonly job: Pick<TrainingJob, 'shape' | 'codec'>;
+  private readonly caches: Record<Split, ActivationCache>;
+  private readonly ids: Record<Split, Set<number>> = { train: new Set(), valid: new Set() };
+
+  constructor(job: Pick<TrainingJob, 'shape' | 'codec' | 'cacheLimit' | 'spillDir'>) {
+    this.job = job;
+    const { spillDir } = job;
+    const recordBytes = sampleBytes(job.shape, job.codec.bits);
+    const cache = (memoryLimit: number) =>
+      new ActivationCache({ recordBytes, memoryLimit, spillDir });
+    this.caches = { train: cache(job.cacheLimit * 0.8), valid: cache(job.cacheLimit * 0.2) };
+  }
+
+  /** Bytes of cached activations, in memory and in spill files. */
+  get cacheBytes(): { memory: number; spilled: number } {
+    const { train, valid } = this.caches;
+    return {
+      memory: train.memoryBytes + valid.memoryBytes,
+      spilled: train.spilledBytes + valid.spilledBytes,
+    };
+  }
+
+  /** Stores a batch. @throws FormatError when its size is not what the job said, or a row comes twice */
+  receive({ split, rows: ids, counts, labels, taps }: ReceivedBatch): void {
+    const cache = this.caches[split];
+    const records = layersToSamples(taps, labels.length);
+    let at = 0;
+    const rows = ids.map((id, b) => {
+      if (this.ids[split].has(id)) throw new FormatError(`training: row ${id} came twice`);
+      this.ids[split].add(id);
+      return Array.from({ length: counts?.[b] ?? 1 }, (): Unit => {
+        const record = cache.size;
+        cache.put(record, records[at]);
+        return { split, record, label: labels[at++] };
+      });
+    });
+    this[split].push(...rows);
+    if (split === 'train') this.batches.push(rows);
+  }
+
+  /** A unit's taps, decoded and RMS-normed: `[L, K, D]`. */
+  sample({ split, record }: Unit): Float32Array {
+    return decodeSample(this.caches[split].get(record), this.job.shape, this.job.codec);
+  }
+
+  /** Removes cached activations. */
+  close(): void {
+    this.caches.train.close();
+    this.caches.valid.close();
+  }
+}
