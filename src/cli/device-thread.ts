@@ -15,7 +15,7 @@ import type {
   SamplingOptions,
   WeightPrecision,
 } from '../model/index.ts';
-import { spawnWorker } from '../platform/node.ts';
+import { keepHeapsSmall, spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
 import type { BenchCheck, BenchRun, BenchTest } from './bench-engine.ts';
@@ -120,6 +120,7 @@ export class DeviceThread implements EncodingEngine {
     signal?: AbortSignal,
   ): Promise<DeviceThread> {
     signal?.throwIfAborted();
+    keepHeapsSmall();
     const rpc = connectRpc(
       spawnWorker(new URL('./device-worker.ts', import.meta.url), {
         youngMegabytes: YOUNG_MEGABYTES,

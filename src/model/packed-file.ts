@@ -38,7 +38,7 @@ const ALIGNMENT = 64;
 const MAX_INDEX_BYTES = 2 ** 26;
 
 /** Read at once while a file is verified. */
-const VERIFY_BYTES = 2 ** 20;
+const VERIFY_BYTES = 2 ** 18;
 
 /** SHA-256 of bytes as 64 lower-case hex digits. */
 export type Digest = (bytes: Uint8Array) => string | Promise<string>;

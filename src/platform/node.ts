@@ -16,6 +16,7 @@ import {
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { parentPort as nodeParentPort, type TransferListItem, Worker } from 'node:worker_threads';
 import { FormatError, MobillmError, UsageError } from '../tensor/errors.ts';
 import { type ByteSource, checkRange } from './byte-source.ts';
@@ -396,7 +397,7 @@ export async function sha256File(
   const source = await fileByteSource(path);
   const hash = createHash('sha256');
   // One buffer for all of it: a new one a step stays in memory until the next garbage collection.
-  const buffer = new Uint8Array(Math.min(2 ** 20, source.size));
+  const buffer = new Uint8Array(Math.min(2 ** 18, source.size));
   try {
     for (let done = 0; done < source.size; ) {
       options.signal?.throwIfAborted();
@@ -481,6 +482,14 @@ export function spawnWorker(
       await worker.terminate();
     },
   };
+}
+
+/**
+ * Has garbage collected before a heap has grown by more than a fifth, in all threads of the process.
+ * By default it may double first: half of what a process of small heaps takes would be garbage.
+ */
+export function keepHeapsSmall(): void {
+  setFlagsFromString('--heap-growing-percent=20');
 }
 
 /**

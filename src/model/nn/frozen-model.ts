@@ -23,9 +23,9 @@ export interface LayeredParams<Layer> {
 
 /**
  * Tokens that go through a layer together. What a layer holds on the way grows with them, by six
- * residual streams and more; beyond a few hundred rows matmuls become no faster.
+ * residual streams and more; beyond a hundred rows matmuls become no faster.
  */
-const GROUP_TOKENS = 256;
+const GROUP_TOKENS = 128;
 
 /**
  * What every architecture shares: weights that are counted and given back, and the walk through the

@@ -190,7 +190,7 @@ function partsOf(layer: ReadonlyMap<string, StreamedEntry>): StreamedEntry['part
 }
 
 /** Bytes of a matrix that are in memory at once where it is read in pieces. */
-const PIECE_BYTES = 2 ** 20;
+const PIECE_BYTES = 2 ** 19;
 
 /** A matrix `[N, K]` that stays in its file: rows of it are looked up, or it is read in pieces. */
 export class StreamedMatrix {
