@@ -15,13 +15,14 @@ export async function reportsOf<R extends { readonly kind: string }>(
   chromium: string,
   module: string,
   query: Readonly<Record<string, string>>,
+  options: { isolated?: boolean } = {},
 ): Promise<readonly (R | PageReport)[]> {
   const reports: (R | PageReport)[] = [];
   let heard: () => void = () => {};
   const server = await servePages((report) => {
     reports.push(report as R);
     heard();
-  });
+  }, options);
   const browser = openBrowser(chromium, server.pageOf(module, query));
   try {
     while (!['done', 'failed'].includes(reports.at(-1)?.kind ?? '')) {

@@ -25,10 +25,18 @@ export interface PageServer {
 
 /**
  * Serves the sources as a browser takes them: types stripped, names resolved by an import map, no
- * bundler. What a page posts to `/report` goes to `onReport`.
+ * bundler. What a page posts to `/report` goes to `onReport`. An `isolated` page has the headers under
+ * which browsers let threads share memory.
  */
-export async function servePages(onReport: (report: unknown) => void): Promise<PageServer> {
+export async function servePages(
+  onReport: (report: unknown) => void,
+  { isolated = false } = {},
+): Promise<PageServer> {
   const server = createServer((request, response) => {
+    if (isolated) {
+      response.setHeader('cross-origin-opener-policy', 'same-origin');
+      response.setHeader('cross-origin-embedder-policy', 'require-corp');
+    }
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
     if (request.method === 'POST') {
       let body = '';
