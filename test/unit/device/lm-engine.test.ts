@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { diskFolder } from '../../../src/cli/model-files.ts';
+import type { Sample } from '../../../src/data/index.ts';
+import { DeviceEngine, type TapPlan } from '../../../src/device/index.ts';
+import {
+  createSideModel,
+  generate,
+  type LoadedAdapter,
+  openFolderModel,
+  openHfFolder,
+} from '../../../src/model/index.ts';
+import { cpuBackend, random, type Tensor } from '../../../src/tensor/index.ts';
+import { channelAffine, plainAffine, SIDE_OPTIONS } from '../../support/side.ts';
+import { tinyFolder } from '../../support/tiny-models.ts';
+import { toyTokenizer } from '../../support/toy-tokenizer.ts';
+
+const ROWS: Sample[] = [
+  { text: 'ab', label: 'cd' },
+  { text: 'a longer one', label: 'x' },
+];
+
+/** The RMS norm that taps have been through, with an eps of its own, and a second f32 rounding. */
+const NORMED_TWICE = 1e-3;
+
+// Models whose final norm is an RMS norm, and a layer norm with a bias.
+for (const name of ['llama', 'gpt2']) {
+  describe(`a tuned ${name}`, async () => {
+    const backend = cpuBackend();
+    const reader = diskFolder(tinyFolder(name).path);
+    const model = await openFolderModel(await openHfFolder(reader));
+    const backbone = await model.load(model.weights(''), 'f32', backend);
+    await reader.close();
+    after(() => backbone.dispose());
+    const engine = new DeviceEngine(backbone, model.tokenizer);
+    const { hiddenSize: width, numHiddenLayers } = model.config;
+    const layers = Array.from({ length: numHiddenLayers }, (_, i) => i + 1);
+    const plan: TapPlan = {
+      ...{ template: '{text}:', labels: [], prefix: '', maxSeqLength: 30, layers, bits: 4 },
+      kinds: ['token'],
+      lm: { shape: 'prompt', chat: false, maskPrompt: true },
+    };
+    engine.usePlan(plan);
+    const shape = { layers: layers.length, width, kinds: 1, classes: 0 };
+    const side = createSideModel('parallel', shape, { ...SIDE_OPTIONS, head: 'gated' });
+    const adapterOf = (size: number): LoadedAdapter => {
+      const rng = random(3);
+      const params = side.init(rng, backend);
+      for (const up of params.up as Tensor[]) {
+        up.write(Float32Array.from({ length: up.numel }, () => size * rng.normal()));
+      }
+      const standardizer = channelAffine(shape, 1);
+      return { model: side, params, standardizer, calibration: plainAffine(shape) };
+    };
+    const prompt = model.tokenizer.encode('ab:');
+    const made = (adapter?: LoadedAdapter) => [
+      ...generate(backbone, prompt, {
+        maxTokens: 8,
+        tuner: adapter && engine.tuner(adapter),
+      }),
+    ];
+
+    it('is the frozen model as long as its adapters add nothing, and another one then', () => {
+      const fresh = engine.score(adapterOf(0), ROWS);
+      assert.ok(fresh.scored > 2 && fresh.tokens > fresh.scored);
+      assert.ok(Math.abs(fresh.tunedLoss - fresh.baseLoss) < NORMED_TWICE * fresh.baseLoss);
+      const tuned = engine.score(adapterOf(1), ROWS);
+      assert.equal(tuned.baseLoss, fresh.baseLoss);
+      assert.ok(Math.abs(tuned.tunedLoss - tuned.baseLoss) > 0.01);
+      assert.deepEqual(made(adapterOf(0)), made());
+      assert.notDeepEqual(made(adapterOf(3)), made());
+    });
+
+    it('decodes with a cache as it reads the whole text at once', () => {
+      const adapter = adapterOf(1);
+      const [first, ...rest] = made(adapter);
+      const [again] = [
+        ...generate(backbone, [...prompt, first], { maxTokens: 1, tuner: engine.tuner(adapter) }),
+      ];
+      assert.equal(again, rest[0]);
+    });
+
+    it('sends a row for each token whose next one is in the loss', () => {
+      engine.calibrate(ROWS);
+      const { taps, next, samples } = engine.encode(ROWS);
+      assert.equal(samples, 2);
+      const count = next?.labels.length ?? 0;
+      assert.equal(
+        count,
+        next?.counts.reduce((a, b) => a + b, 0),
+      );
+      const rowBytes = 2 * Math.ceil(width / 64) + Math.ceil(width / 2);
+      for (const bytes of taps) assert.equal(bytes.length, count * rowBytes);
+    });
+  });
+}
+
+it('a plan without the last layer is refused', async () => {
+  const reader = diskFolder(tinyFolder('llama').path);
+  const model = await openFolderModel(await openHfFolder(reader));
+  const backbone = await model.load(model.weights(''), 'f32', cpuBackend());
+  await reader.close();
+  const engine = new DeviceEngine(backbone, toyTokenizer);
+  const lm = { shape: 'text', chat: false, maskPrompt: true } as const;
+  const plan = { template: '', labels: [], prefix: '', maxSeqLength: 9, bits: 4 } as const;
+  assert.throws(() => engine.usePlan({ ...plan, layers: [1], kinds: ['token'], lm }), {
+    message: /^--layers: a language model is tuned at its output, so the last layer, \d+, must/,
+  });
+  engine.dispose();
+});
