@@ -6,10 +6,10 @@ import { type QuantKernels, ROW_BLOCK, scratchBytes } from './kernels/table.ts';
 import { PANEL } from './types.ts';
 
 /**
- * Nanoseconds, roughly, in one thread of a Xeon at 2.5 GHz with VNNI: of a product of two numbers in
+ * Nanoseconds, roughly, in one thread of a Xeon at 2.5 GHz with AVX-512: of a product of two numbers in
  * a gemm, of a weight that one row passes once, of an element that is quantized or unpacked.
  */
-const NS = { product: 0.025, weight: 0.06, element: 0.5 } as const;
+const NS = { product: 0.03, weight: 0.08, element: 0.5 } as const;
 
 /** Rows of a gemm that go through a tile together; parts begin at multiples of it. */
 const TILE_ROWS = 4;

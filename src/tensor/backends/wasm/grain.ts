@@ -11,12 +11,12 @@ export interface Sharing {
 }
 
 /**
- * `auto`: putting a job up and gathering it costs 2 to 4 microseconds with threads that are awake (one
- * that sleeps comes about 50 late, and finds less to do), taking a part half a microsecond. `always`
- * cuts whatever can be cut: for tests.
+ * `auto`: putting a job up and gathering it costs a microsecond with threads that are awake (one that
+ * sleeps comes about 50 late, and finds less to do), taking a part a quarter of one. `always` cuts
+ * whatever can be cut: for tests.
  */
 export const SHARING = {
-  auto: { worthNs: 20_000, partNs: 5_000 },
+  auto: { worthNs: 10_000, partNs: 3_000 },
   always: { worthNs: 0, partNs: 0 },
 } as const;
 

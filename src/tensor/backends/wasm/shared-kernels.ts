@@ -9,7 +9,7 @@ const F32 = 4;
  * Nanoseconds that an element takes in one thread, roughly, with operands in the second cache of a
  * Xeon at 2.5 GHz. They decide which calls are worth sharing and how fine they are cut, no number.
  */
-const NS = { move: 0.25, norm: 0.6, exponential: 1.5, product: 0.08 } as const;
+const NS = { move: 0.2, norm: 0.5, exponential: 3, product: 0.06 } as const;
 
 /** What a call comes to, from its arguments; undefined where it cannot be cut. */
 type Cut = (args: readonly number[]) => Divisible | undefined;
@@ -88,6 +88,14 @@ const matmul: Cut = ([, , , batch, m, n, k, transA, transB, strideA, strideB]) =
   return undefined;
 };
 
+/** Outputs that nobody wants are at 0 in every part, too. */
+const lerpGrad: Cut = (args) => {
+  const [dA, dB, , , , , , total, d] = args;
+  const row = F32 * d;
+  const steps = [dA ? row : 0, dB ? row : 0, F32, row, row, 0, row];
+  return { count: 7, total, unitNs: NS.norm * d, steps };
+};
+
 const simple = elements(2, NS.move);
 const exponential = elements(2, NS.exponential);
 const softmax = rows({ count: 2, width: [3], row: [0, 1], ns: NS.exponential });
@@ -111,6 +119,14 @@ const CUTS: Partial<Record<keyof Kernels, Cut>> = {
   geluGrad: elements(3, NS.exponential),
   siluGrad: elements(3, NS.exponential),
   siluMul: elements(3, NS.exponential),
+  lerp: (args) => ({
+    count: 4,
+    total: args[4],
+    unitNs: NS.move,
+    multiple: 16,
+    steps: [F32, F32, F32, 0],
+  }),
+  lerpGrad,
   add: binary,
   sub: binary,
   mul: binary,
