@@ -22,7 +22,7 @@ export async function installPeers(): Promise<void> {
     pathToFileURL(join(FOLDER, '..', '..', 'scripts', 'setup.mjs')).href
   )) as { dependenciesCurrent(folder: string): boolean };
   if (setup.dependenciesCurrent(FOLDER)) return;
-  process.stderr.write('bench:peers: installing what is compared (npm ci, 540 MB) ...\n');
+  process.stderr.write('bench:peers: installing what is compared (npm ci, 780 MB) ...\n');
   const { status, error } = spawnSync('npm', ['ci', ...FLAGS, '--loglevel=error'], {
     cwd: FOLDER,
     stdio: ['ignore', 2, 2],

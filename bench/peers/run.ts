@@ -1,22 +1,33 @@
-// npm run bench:peers -- gemm|models [...]: ours beside what people would use instead.
+// npm run bench:peers -- gemm|models|server [...]: ours beside what people would use instead.
 import { parseArgs } from 'node:util';
 import { describeMachine } from '../harness.ts';
 import { compareGemm, gemmMarkdown } from './gemm.ts';
 import { installPeers, peerVersion } from './installed.ts';
 import { compareModels, modelMarkdown } from './models.ts';
+import { compareSteps, stepMarkdown } from './server.ts';
 
-const USAGE = `npm run bench:peers -- gemm|models [--filter REGEX] [--threads N] [--rounds N] [--json]
+const USAGE = `npm run bench:peers -- gemm|models|server [--filter REGEX] [--threads N] [--rounds N] [--json]
   gemm            products of matrices: onnxruntime-web, onnxruntime-node, gpu.js (2 minutes)
   models          SmolLM2 from end to end: llama.cpp by kind of CPU, wllama in Chromium (4 minutes)
-  --filter REGEX  only what matches: '^int8/square' of gemm, 'AVX2|wllama' of models
+  server          a side network's train step: TensorFlow.js, PyTorch, gpu.js's plans (3 minutes)
+  --filter REGEX  only what matches: '^int8/square' of gemm, 'AVX2|wllama' of models, '^plan' of server
   --threads N     of models (default 1; with more, the clock instead of processor time)
-  --rounds N      of models: runs of each engine (default 3)
+  --rounds N      of models and server: runs of each engine (default 3)
+  --python PATH   of server: a Python that has bench/peers/server-requirements.txt (default python3)
   --json          one JSON object instead of tables
 Everything is verified first, then timed in turns with ours. What is compared is installed on the first
-call into bench/peers/node_modules (540 MB; nothing of it runs while it is installed).
+call into bench/peers/node_modules (780 MB; nothing of it runs while it is installed).
 Exit codes: 0 done, 1 something failed, 2 wrong arguments.`;
 
-const PEERS = ['onnxruntime-web', 'onnxruntime-node', 'node-llama-cpp', '@wllama/wllama'];
+const PEERS = [
+  'onnxruntime-web',
+  'onnxruntime-node',
+  'node-llama-cpp',
+  '@wllama/wllama',
+  '@tensorflow/tfjs-backend-wasm',
+];
+
+const TABLES = ['gemm', 'models', 'server'];
 
 /** A number above 0 as a flag gives it. */
 function positive(flag: string, text: string): number {
@@ -34,13 +45,14 @@ function parse() {
         filter: { type: 'string', default: '' },
         threads: { type: 'string', default: '1' },
         rounds: { type: 'string', default: '3' },
+        python: { type: 'string', default: 'python3' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
     const [table] = positionals;
-    if (!values.help && (positionals.length !== 1 || (table !== 'gemm' && table !== 'models'))) {
-      throw new Error('one of gemm and models is to be named');
+    if (!values.help && (positionals.length !== 1 || !TABLES.includes(table))) {
+      throw new Error(`one of ${TABLES.join(', ')} is to be named`);
     }
     return {
       ...values,
@@ -64,9 +76,10 @@ try {
   await installPeers();
   const machine = describeMachine();
   const versions = PEERS.map((name) => `${name} ${peerVersion(name)}`);
-  const { filter, threads, rounds, json } = options;
+  const { filter, threads, rounds, python, json } = options;
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  const table = options.table === 'gemm' ? await gemm() : await models();
+  const tables = { gemm, models, server } as const;
+  const table = await tables[options.table as keyof typeof tables]();
   if (json) console.log(JSON.stringify({ machine, versions, ...table.data }));
   else {
     const { cpu, cores, load, runtime } = machine;
@@ -82,6 +95,11 @@ try {
   async function models() {
     const comparison = await compareModels({ filter, threads, rounds, say });
     return { data: comparison, markdown: modelMarkdown(comparison) };
+  }
+
+  async function server() {
+    const comparisons = await compareSteps({ filter, rounds, python, say });
+    return { data: { comparisons }, markdown: stepMarkdown(comparisons) };
   }
 } catch (error) {
   console.error(`bench:peers: ${(error as Error).message}`);

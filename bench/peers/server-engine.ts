@@ -1,7 +1,8 @@
 // A train step that every contender makes on the same numbers.
-import { type StepData, SideTraining, STEP_OPTIONS, rateAt } from '../server-steps.ts';
-import type { StepShape } from '../server-shapes.ts';
+
 import { type Backend, gpuBackend, wasmBackend } from '../../src/tensor/index.ts';
+import type { StepShape } from '../server-shapes.ts';
+import { rateAt, SideTraining, STEP_OPTIONS, type StepData } from '../server-steps.ts';
 
 /** Mean loss, and norm of the gradient before clipping. */
 export interface StepNumbers {
@@ -23,7 +24,14 @@ export interface StepEngine {
 }
 
 /** What all engines have in common: hyper-parameters, and what the side network's norm adds. */
-export const HYPER = { ...STEP_OPTIONS, rateAt, beta1: 0.9, beta2: 0.999, adamEps: 1e-8, rmsEps: 1e-5 };
+export const HYPER = {
+  ...STEP_OPTIONS,
+  rateAt,
+  beta1: 0.9,
+  beta2: 0.999,
+  adamEps: 1e-8,
+  rmsEps: 1e-5,
+};
 
 /** Processor seconds of this process for one of `steps` runs of `body`. */
 export async function secondsOf(

@@ -4,7 +4,7 @@ import type { StepData } from '../server-steps.ts';
 import { importPeer, peerVersion } from './installed.ts';
 import { HYPER, type StepEngine, secondsOf } from './server-engine.ts';
 
-/** What is used of @tensorflow/tfjs-core, typed as loosely as that takes. */
+/** What is used of @tensorflow/tfjs, typed as loosely as that takes. */
 interface TfTensor {
   dataSync(): Float32Array;
   dispose(): void;
@@ -46,7 +46,7 @@ function shapeOf(path: string, { layers, width, rank, classes, head }: StepShape
 let ready: Promise<Tf> | undefined;
 
 async function start(): Promise<Tf> {
-  const tf = await importPeer<Tf>('@tensorflow/tfjs-core');
+  const tf = await importPeer<Tf>('@tensorflow/tfjs');
   const wasm = await importPeer<{ setThreadsCount(count: number): void }>(
     '@tensorflow/tfjs-backend-wasm',
   );
@@ -75,8 +75,7 @@ export async function tfjsEngine(shape: StepShape, data: StepData): Promise<Step
   const add = op('add');
   const mul = op('mul');
   const blend = (a: TfTensor, b: TfTensor, g: Operand) => add(a, mul(op('sub')(b, a), g));
-  const gelu = (x: TfTensor) =>
-    mul(mul(x, 0.5), add(op('erf')(mul(x, Math.SQRT1_2)), 1));
+  const gelu = (x: TfTensor) => mul(mul(x, 0.5), add(op('erf')(mul(x, Math.SQRT1_2)), 1));
   const rms = (x: TfTensor) =>
     mul(x, op('rsqrt')(add(op('mean')(op('square')(x), -1, true), rmsEps)));
   const targets = new Float32Array(rows * classes).fill(labelSmoothing / classes);
@@ -102,7 +101,10 @@ export async function tfjsEngine(shape: StepShape, data: StepData): Promise<Step
     tf.tidy(() => {
       const taps = data.taps.map((values) => tf.tensor2d(values, [rows, width]));
       const wanted = tf.tensor2d(targets, [rows, classes]);
-      const { value, grads } = tf.variableGrads(() => lossOf(taps, wanted), [...variables.values()]);
+      const { value, grads } = tf.variableGrads(
+        () => lossOf(taps, wanted),
+        [...variables.values()],
+      );
       const squares = Object.values(grads).map((grad) => op('sum')(op('square')(grad)));
       const norm = op('sqrt')(op('addN')(squares));
       const scale = op('minimum')(op('div')(maxGradNorm, add(norm, 1e-6)), 1);

@@ -28,7 +28,14 @@ export async function torchEngine(
   const folder = mkdtempSync(join(tmpdir(), 'mobillm-peers-'));
   const file = join(folder, 'numbers.f32');
   const parts = [...data.params.values(), ...data.taps];
-  writeFileSync(file, Buffer.concat(parts.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength))));
+  writeFileSync(
+    file,
+    Buffer.concat(
+      parts.map(
+        ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength),
+      ),
+    ),
+  );
   const child = spawn(python, [join(import.meta.dirname, 'server-torch.py'), adamw], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, OMP_NUM_THREADS: '1', MKL_NUM_THREADS: '1' },

@@ -35,3 +35,11 @@ export function verdict(ratio: number, target: Target | undefined): string {
   if (ratio < least) return `${wanted}: missed`;
   return least ? `${wanted}: met` : `${wanted}: not reached`;
 }
+
+/** Of a side network's train step over another engine's. */
+export const SERVER_TARGETS: Readonly<Record<string, Target>> = {
+  tfjs: { least: 1.5 },
+  PyTorch: { least: 0.3 },
+  // The first engine is then gpu.js's plan of several steps.
+  mobillm: { least: 3 },
+};
