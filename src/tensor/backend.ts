@@ -70,6 +70,23 @@ export interface Kernels {
   affine: (out: Handle, x: Handle, n: number, scale: number, shift: number) => void;
   /** `out[i] = silu(gate[i]) * up[i]` (SwiGLU, Shazeer 2020). */
   siluMul: (out: Handle, gate: Handle, up: Handle, n: number) => void;
+  /** `out[i] = a[i] + (b[i] - a[i]) * share[0]`. */
+  lerp: (out: Handle, a: Handle, b: Handle, share: Handle, n: number) => void;
+  /**
+   * Of `lerp`, over rows of width d: `dA = dy (1 - share)`, `dB = dy share`, each `nil` where nobody
+   * wants it; `dShareRows[row] = sum dy (b - a)` over the row.
+   */
+  lerpGrad: (
+    dA: Handle,
+    dB: Handle,
+    dShareRows: Handle,
+    a: Handle,
+    b: Handle,
+    share: Handle,
+    dy: Handle,
+    rows: number,
+    d: number,
+  ) => void;
   /** `out[i] = value`. */
   fill: (out: Handle, n: number, value: number) => void;
 
@@ -86,6 +103,8 @@ export interface Kernels {
   // reduce
   sum: ReduceKernel;
   max: ReduceKernel;
+  /** `out[0]` = sum of x^2 over n elements. */
+  sumSquares: (out: Handle, x: Handle, n: number) => void;
   /** Index (i32) of the first maximum. */
   argmax: ReduceKernel;
 
@@ -307,7 +326,8 @@ export interface Backend {
   read(handle: Handle, dtype: DType, numel: number, offset?: number): TypedArray;
   /**
    * The elements themselves, to be filled without a copy on the way; dead as soon as anything is
-   * allocated. Left out where memory cannot be seen from here.
+   * allocated. Left out where memory cannot be seen from here. Threads may share that memory: what
+   * refuses a SharedArrayBuffer (Web Crypto, messages, browsers' decoders of text) takes a copy.
    */
   view?(handle: Handle, dtype: DType, numel: number): TypedArray;
   /** Makes one unit of a step (see `compile` in compile.ts); without it steps run as they stand. */

@@ -10,8 +10,10 @@ const PAGE = 65536;
  */
 export const HEAP_BASE = 524288;
 
-/** Scratch of the kernels of one thread, and where that of the first one lies (assembly/layout.ts). */
+/** Scratch of the kernels of one thread (assembly/layout.ts). */
 export const SCRATCH_BYTES = 458752;
+
+/** Where that of the first thread lies. */
 export const SCRATCH_BASE = HEAP_BASE - SCRATCH_BYTES;
 
 /** All a 32-bit memory can hold. */
