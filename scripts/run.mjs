@@ -25,6 +25,7 @@ const VERBS = {
   mobillm: (rest) => [CLI, ...rest],
   bench: (rest) => ['bench/run.ts', ...rest],
   'bench:peers': (rest) => ['bench/peers/run.ts', ...rest],
+  'bench:rust': (rest) => ['bench/rust/run.ts', ...rest],
   learning: (rest) => ['bench/learning.ts', ...rest],
   example: ([name = '', ...rest]) => [
     '--import',
