@@ -165,7 +165,7 @@ function peakLoop(arithmetic: Arithmetic): PeakLoop {
 }
 
 /** Seconds of a slice of work, and slices of which the fastest counts: others take from the rest. */
-const [SLICE_SECONDS, SLICES] = [0.004, 12];
+const [SLICE_SECONDS, SLICES] = [0.004, 8];
 
 /** Fewest seconds of one call of `run`, in processor time: what others take does not count. */
 function fastest(run: () => void): number {
