@@ -2,7 +2,7 @@ import {
   add,
   affine,
   type Backend,
-  concat,
+  concatMatmul,
   matmul,
   reshape,
   type Tensor,
@@ -38,6 +38,6 @@ export function headLogits(
   const samples = states[0].shape[0] / shape.kinds;
   const rows = states.map((z) => reshape(z, [samples, shape.kinds * shape.width]));
   if (rows.length === 1) return add(matmul(rows[0], params.weight, { transB: true }), params.bias);
-  const features = affine(concat(rows, 1), 1 / Math.sqrt(rows.length));
-  return add(matmul(features, params.weight, { transB: true }), params.bias);
+  const sum = concatMatmul(rows, params.weight);
+  return add(affine(sum, 1 / Math.sqrt(rows.length)), params.bias);
 }

@@ -3,14 +3,13 @@ import {
   type Backend,
   full,
   gelu,
+  lerp,
   matmul,
-  mul,
   type Random,
   randomNormal,
   rmsNorm,
   sigmoid,
   slice,
-  sub,
   type Tensor,
   zeros,
 } from '../../tensor/index.ts';
@@ -134,5 +133,5 @@ export function adapter(x: Tensor, down: Tensor, up: Tensor): Tensor {
 
 /** `(1 - g) a + g b`, g `[1]`. */
 export function blend(a: Tensor, b: Tensor, g: Tensor): Tensor {
-  return a === b ? a : add(a, mul(sub(b, a), g));
+  return a === b ? a : lerp(a, b, g);
 }

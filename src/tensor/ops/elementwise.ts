@@ -1,4 +1,6 @@
-import { record } from '../autograd.ts';
+import { isTracked, record } from '../autograd.ts';
+import { ShapeError } from '../errors.ts';
+import { formatShape } from '../shape.ts';
 import { commonBackend, expectDType, full, Tensor } from '../tensor.ts';
 import { binary, expectSameShape, reduceTo, scaled, unary } from './launch.ts';
 
@@ -7,25 +9,40 @@ function unbroadcast(dy: Tensor, operand: Tensor): Tensor {
   return reduceTo('sumTo', dy, operand.shape);
 }
 
+/** Ends an operation of two operands that broadcast; a gradient that nobody wants is not computed. */
+function recordPair(
+  out: Tensor,
+  a: Tensor,
+  b: Tensor,
+  dA: (dy: Tensor) => Tensor,
+  dB: (dy: Tensor) => Tensor,
+): Tensor {
+  const [wantsA, wantsB] = [isTracked(a), isTracked(b)];
+  return record(out, [a, b], (dy) => [
+    wantsA ? unbroadcast(dA(dy), a) : null,
+    wantsB ? unbroadcast(dB(dy), b) : null,
+  ]);
+}
+
 /** a + b with broadcasting. @throws ShapeError */
 export function add(a: Tensor, b: Tensor): Tensor {
-  return record(binary('add', a, b), [a, b], (dy) => [unbroadcast(dy, a), unbroadcast(dy, b)]);
+  const same = (dy: Tensor) => dy;
+  return recordPair(binary('add', a, b), a, b, same, same);
 }
 
 /** a - b with broadcasting. @throws ShapeError */
 export function sub(a: Tensor, b: Tensor): Tensor {
+  const [wantsA, wantsB] = [isTracked(a), isTracked(b)];
   return record(binary('sub', a, b), [a, b], (dy) => [
-    unbroadcast(dy, a),
-    unary('neg', unbroadcast(dy, b)),
+    wantsA ? unbroadcast(dy, a) : null,
+    wantsB ? unary('neg', unbroadcast(dy, b)) : null,
   ]);
 }
 
 /** a * b with broadcasting. @throws ShapeError */
 export function mul(a: Tensor, b: Tensor): Tensor {
-  return record(binary('mul', a, b), [a, b], (dy) => [
-    unbroadcast(binary('mul', dy, b), a),
-    unbroadcast(binary('mul', dy, a), b),
-  ]);
+  const times = (other: Tensor) => (dy: Tensor) => binary('mul', dy, other);
+  return recordPair(binary('mul', a, b), a, b, times(b), times(a));
 }
 
 /** a / b with broadcasting. @throws ShapeError */
@@ -46,6 +63,36 @@ export function maximum(a: Tensor, b: Tensor): Tensor {
       unbroadcast(binary('mul', dy, scaled(lead, 0.5, 0.5)), a),
       unbroadcast(binary('mul', dy, scaled(lead, -0.5, 0.5)), b),
     ];
+  });
+}
+
+/**
+ * `a + (b - a) share`, share `[1]`: the mix of two operands of one shape, in one pass, and its
+ * gradients in another.
+ * @throws ShapeError when shapes differ, or share holds more than one element
+ */
+export function lerp(a: Tensor, b: Tensor, share: Tensor): Tensor {
+  expectDType('lerp', 'f32', a, b, share);
+  expectSameShape('lerp', a, b);
+  if (share.numel !== 1) {
+    throw new ShapeError(`lerp: share ${formatShape(share.shape)} must hold one element`);
+  }
+  const { kernels, nil } = commonBackend('lerp', a, b, share);
+  const out = Tensor.empty(a.shape, 'f32', a.backend);
+  kernels.lerp(out.handle, a.handle, b.handle, share.handle, out.numel);
+  const [wantsA, wantsB] = [isTracked(a), isTracked(b)];
+  return record(out, [a, b, share], (dy) => {
+    const d = a.shape.at(-1) ?? 1;
+    const rows = d === 0 ? 0 : a.numel / d;
+    const made = (wanted: boolean) => (wanted ? Tensor.empty(a.shape, 'f32', a.backend) : null);
+    const [dA, dB] = [made(wantsA), made(wantsB)];
+    const perRow = Tensor.empty([rows], 'f32', a.backend);
+    kernels.lerpGrad(
+      ...[dA ? dA.handle : nil, dB ? dB.handle : nil, perRow.handle],
+      ...[a.handle, b.handle, share.handle, dy.handle],
+      ...([rows, d] as const),
+    );
+    return [dA, dB, reduceTo('lerp', perRow, [1]).aliasAs(share.shape)];
   });
 }
 

@@ -1,8 +1,10 @@
-import { isTracked, record } from '../autograd.ts';
+import { isTracked, noGrad, record } from '../autograd.ts';
 import { ShapeError } from '../errors.ts';
+import { scope } from '../scope.ts';
 import { formatShape, numelOf, type Shape } from '../shape.ts';
 import { commonBackend, expectDType, Tensor } from '../tensor.ts';
-import { reduceTo } from './launch.ts';
+import { binary, expectRank, reduceTo } from './launch.ts';
+import { concat, slice } from './layout.ts';
 
 /** Which operands are stored transposed in their last two axes. */
 export interface MatmulOptions {
@@ -101,4 +103,45 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     };
     return [wantsA ? dA() : null, wantsB ? dB() : null];
   });
+}
+
+/**
+ * `concat(xs, 1) w^T` without joining anything: operands `[M,K_i]`, w `[N, sum of K_i]`. Wide
+ * operands stay where they are; of w, which is small where N is, columns are copied.
+ * @throws ShapeError when there is no operand, rows differ, or widths do not add up to w's
+ */
+export function concatMatmul(xs: readonly Tensor[], w: Tensor): Tensor {
+  if (xs.length === 0) throw new ShapeError('concatMatmul: nothing to multiply');
+  expectDType('concatMatmul', 'f32', w, ...xs);
+  commonBackend('concatMatmul', w, ...xs);
+  for (const x of [w, ...xs]) expectRank('concatMatmul', x, 2, 'every operand');
+  const ends: number[] = [];
+  for (const x of xs) ends.push((ends.at(-1) ?? 0) + x.shape[1]);
+  if (ends.at(-1) !== w.shape[1] || xs.some((x) => x.shape[0] !== xs[0].shape[0])) {
+    const shapes = xs.map((x) => formatShape(x.shape)).join(', ');
+    throw new ShapeError(`concatMatmul: ${shapes} do not fit ${formatShape(w.shape)} transposed`);
+  }
+  const columns = (i: number) => slice(w, 1, ends[i] - xs[i].shape[1], ends[i]);
+  const out = noGrad(() =>
+    scope(() => {
+      let sum = product(xs[0], columns(0), false, true);
+      for (let i = 1; i < xs.length; i++) {
+        const next = binary('add', sum, product(xs[i], columns(i), false, true));
+        sum.dispose();
+        sum = next;
+      }
+      return sum;
+    }),
+  );
+  const wants = xs.map((x) => isTracked(x));
+  const wantsW = isTracked(w);
+  return record(out, [...xs, w], (dOut) => [
+    ...xs.map((_, i) => (wants[i] ? product(dOut, columns(i), false, false) : null)),
+    wantsW
+      ? concat(
+          xs.map((x) => product(dOut, x, true, false)),
+          1,
+        )
+      : null,
+  ]);
 }

@@ -86,9 +86,7 @@ export function clipScale(grads: Tree, maxNorm: number): { scale: Tensor; norm: 
       let squares = full([1], 0, backend);
       for (const leaf of all) {
         const part = Tensor.empty([1], 'f32', backend);
-        const squared = unary('square', leaf);
-        backend.kernels.sum(part.handle, squared.handle, 1, leaf.numel, 1);
-        squared.dispose();
+        backend.kernels.sumSquares(part.handle, leaf.handle, leaf.numel);
         squares = binary('add', squares, part);
       }
       const norm = unary('sqrt', squares);

@@ -21,8 +21,8 @@ export interface Call {
   /** null stands for an operand that is not there. */
   readonly inputs: readonly (TypedArray | null)[];
   readonly outputs: readonly Output[];
-  /** Calls the kernel. */
-  run(kernels: Kernels, outs: readonly Handle[], ins: readonly Handle[]): void;
+  /** Calls the kernel; `nil` stands for an output that is not there. */
+  run(kernels: Kernels, outs: readonly Handle[], ins: readonly Handle[], nil: Handle): void;
   readonly tolerance: Tolerance;
 }
 
@@ -92,7 +92,7 @@ function begin(
     held.push({ handle, dtype, numel: output.numel + GUARD, what: `output ${i}` });
     return handle;
   });
-  call.run(backend.kernels, outs, ins);
+  call.run(backend.kernels, outs, ins, backend.nil);
   const finish = (contents: readonly TypedArray[]): TypedArray[] => {
     const contentsOf = (handle: Handle) =>
       contents[held.findIndex((piece) => piece.handle === handle)];

@@ -92,6 +92,39 @@ function binary(name: Binary): KernelCase {
   );
 }
 
+const lerp = kernelCase(fc.record({ n: length, from: seed }), ({ n, from }) => ({
+  inputs: [values(from, n, -3, 3), values(from + 1, n, -3, 3), values(from + 2, 1, -2, 2)],
+  outputs: [{ numel: n }],
+  run: (kernels, [out], [a, b, share]) => kernels.lerp(out, a, b, share, n),
+  // Two roundings of numbers up to 12, and one of the sum.
+  tolerance: { absolute: 3 * 12 * 2 * EPSILON, relative: 2 * EPSILON },
+}));
+
+const lerpGrad = kernelCase(
+  fc.record({
+    rows: fc.constantFrom(0, 1, 2, 3, 5),
+    d: length.filter((d) => d > 0),
+    from: seed,
+    wanted: fc.tuple(fc.boolean(), fc.boolean()),
+  }),
+  ({ rows, d, from, wanted: [wantsA, wantsB] }) => {
+    const n = rows * d;
+    const [a, b, dy] = [0, 1, 2].map((i) => values(from + i, n));
+    const outputs = [{ numel: rows }, ...(wantsA ? [{ numel: n }] : [])];
+    return {
+      inputs: [a, b, values(from + 3, 1, -2, 2), dy],
+      outputs: [...outputs, ...(wantsB ? [{ numel: n }] : [])],
+      run: (kernels, [perRow, ...grads], [x, y, share, above], nil) => {
+        const dA = wantsA ? grads[0] : nil;
+        const dB = wantsB ? grads[wantsA ? 1 : 0] : nil;
+        kernels.lerpGrad(dA, dB, perRow, x, y, share, above, rows, d);
+      },
+      // Up to 1025 terms of at most 2, in eight lanes.
+      tolerance: { absolute: 2e-5, relative: 4 * EPSILON },
+    };
+  },
+);
+
 export const elementwiseCases = {
   neg: unary('neg', [-3, 3], EXACT),
   abs: unary('abs', [-3, 3], EXACT),
@@ -108,6 +141,8 @@ export const elementwiseCases = {
   geluGrad: pairwise('geluGrad', GAUSSIAN),
   siluGrad: pairwise('siluGrad', { absolute: 1e-6, relative: 1e-6 }),
   siluMul: pairwise('siluMul', APPROXIMATED),
+  lerp,
+  lerpGrad,
   add: binary('add'),
   sub: binary('sub'),
   mul: binary('mul'),

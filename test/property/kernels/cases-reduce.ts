@@ -37,6 +37,16 @@ export const reduceCases = {
     absolute: 100 * EPSILON * Math.min(n, SUM_CHAIN) * Math.sqrt(n),
     relative: 2 * EPSILON,
   })),
+  sumSquares: kernelCase(
+    fc.record({ n: length.filter((n) => n > 0), from: seed }),
+    ({ n, from }) => ({
+      inputs: [values(from, n, -4, 4, [0, 100, -100])],
+      outputs: [{ numel: 1 }],
+      run: (kernels, [out], [x]) => kernels.sumSquares(out, x, n),
+      // Nothing cancels: each addition rounds what is there so far.
+      tolerance: { absolute: 0, relative: 2 * EPSILON * (2 + SUM_CHAIN) },
+    }),
+  ),
   max: reduction('max', [0, 100, -Infinity, Number.NaN], () => EXACT),
   argmax: reduction('argmax', [0, 4, -Infinity], () => EXACT),
 } satisfies Partial<Record<keyof Kernels, KernelCase>>;

@@ -206,6 +206,13 @@ export const CASES: Record<string, Case> = {
       f: ([gate, up]) => ops.siluMul(gate, up),
     };
   },
+  lerp: (make) => {
+    const shape = make.shape();
+    return {
+      inputs: [make.any(...shape), make.any(...shape), make.any(1)],
+      f: ([a, b, share]) => ops.lerp(a, b, share),
+    };
+  },
   sum: reduction(ops.sum),
   mean: reduction(ops.mean),
   max: reduction(ops.max),
@@ -217,6 +224,18 @@ export const CASES: Record<string, Case> = {
     return { inputs: [make.any(...full)], f: ([x]) => ops.sumTo(x, target) };
   },
   matmul,
+  concatMatmul: (make) => {
+    const [rows, columns] = make.dims;
+    const widths = [1 + make.rng.int(5), 1 + make.rng.int(5), 1].slice(make.rng.int(3));
+    const w = make.any(
+      columns,
+      widths.reduce((sum, width) => sum + width),
+    );
+    return {
+      inputs: [w, ...widths.map((width) => make.any(rows, width))],
+      f: ([weight, ...xs]) => ops.concatMatmul(xs, weight),
+    };
+  },
   rmsNorm: (make) => {
     const shape = make.shape();
     const weight = make.coin() ? [make.any(shape[shape.length - 1])] : [];

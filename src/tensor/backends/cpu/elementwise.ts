@@ -62,6 +62,20 @@ export const elementwiseKernels = {
   siluMul(out, gate, up, n) {
     for (let i = 0; i < n; i++) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
   },
+  lerp(out, a, b, share, n) {
+    for (let i = 0; i < n; i++) out[i] = a[i] + (b[i] - a[i]) * share[0];
+  },
+  lerpGrad(dA, dB, dShareRows, a, b, share, dy, rows, d) {
+    for (let row = 0; row < rows; row++) {
+      let total = 0;
+      for (let i = row * d; i < (row + 1) * d; i++) {
+        if (dA) dA[i] = dy[i] * (1 - share[0]);
+        if (dB) dB[i] = dy[i] * share[0];
+        total += dy[i] * (b[i] - a[i]);
+      }
+      dShareRows[row] = total;
+    }
+  },
   fill(out, n, value) {
     out.fill(value, 0, n);
   },

@@ -18,6 +18,11 @@ export const reduceKernels = {
         out[o * inner + i] = best;
       }
   },
+  sumSquares(out, x, n) {
+    let total = 0;
+    for (let i = 0; i < n; i++) total += x[i] * x[i];
+    out[0] = total;
+  },
   argmax(out, x, outer, n, inner) {
     for (let o = 0; o < outer; o++)
       for (let i = 0; i < inner; i++) {

@@ -6,6 +6,7 @@ import { attentionKernels } from './kernels/attention.ts';
 import { elementwiseKernels } from './kernels/elementwise.ts';
 import { embeddingKernels } from './kernels/embedding.ts';
 import { layoutKernels } from './kernels/layout.ts';
+import { lerpKernels } from './kernels/lerp.ts';
 import { lossKernels } from './kernels/loss.ts';
 import { matmulKernels } from './kernels/matmul.ts';
 import { normKernels } from './kernels/norm.ts';
@@ -48,6 +49,7 @@ function gpuKernels(runtime: GpuRuntime): Kernels {
   };
   return {
     ...elementwiseKernels(launch),
+    ...lerpKernels(launch),
     ...layoutKernels(launch),
     ...reduceKernels(launch),
     ...matmulKernels(launch),

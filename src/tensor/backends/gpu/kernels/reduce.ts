@@ -110,6 +110,10 @@ function reduceMiddle(
   return current;
 }
 
+function squared(this: Thread, x: Floats): number {
+  return x[this.thread.x] * x[this.thread.x];
+}
+
 /** Sum over the middle of `[outer, n, inner]`; takes `x` over. */
 export function sumMiddle(
   launch: LaunchFunction,
@@ -147,6 +151,9 @@ export function reduceKernels(launch: LaunchFunction) {
     max(out, x, outer, n, inner) {
       const { tiles, parts } = tiled(maxTile, x, outer, n, inner);
       assign(launch, out, maxMiddle(launch, parts, outer, tiles, inner));
+    },
+    sumSquares(out, x, n) {
+      assign(launch, out, sumMiddle(launch, launch(squared, n, [x]), 1, n, 1));
     },
     argmax(out, x, outer, n, inner) {
       const { tiles, parts } = tiled(argmaxTile, x, outer, n, inner);

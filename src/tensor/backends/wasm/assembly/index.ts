@@ -6,8 +6,9 @@ export {
   siluMul, sqrt, square, tanh,
 } from './elementwise';
 export { add, div, greater, maximum, mul, sub } from './binary';
+export { lerp, lerpGrad } from './lerp';
 export { copy } from './copy';
-export { argmax, max_ as max, sum } from './reduce';
+export { argmax, max_ as max, sum, sumSquares } from './reduce';
 export { matmul } from './matmul';
 export { logSoftmax, logSoftmaxGrad, rmsNorm, rmsNormGrad, softmax, softmaxGrad } from './norm';
 export { layerNorm, layerNormGrad } from './layer-norm';

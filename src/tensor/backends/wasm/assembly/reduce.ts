@@ -1,5 +1,5 @@
 // Reductions over the middle of [outer, n, inner].
-import { loadTail, maxLanes, storeTail, sumLanes } from './math';
+import { loadTail, madd, maxLanes, storeTail, sumLanes } from './math';
 
 /** Terms that are summed in f32 before the partial sum joins the total: bounds the rounding. */
 const CHUNK: i32 = 1024;
@@ -30,6 +30,42 @@ function sumRow(x: usize, n: i32): f32 {
     n -= count;
   }
   return <f32>total;
+}
+
+/** As sumRow, of squares. */
+export function sumSquares(out: usize, x: usize, n: i32): void {
+  let total: f64 = 0;
+  while (n > 0) {
+    const count = min(n, CHUNK);
+    let s0 = f32x4.splat(0);
+    let s1 = s0;
+    let s2 = s0;
+    let s3 = s0;
+    let i = 0;
+    for (; i + 16 <= count; i += 16, x += 64) {
+      const x0 = v128.load(x);
+      const x1 = v128.load(x, 16);
+      const x2 = v128.load(x, 32);
+      const x3 = v128.load(x, 48);
+      s0 = madd(x0, x0, s0);
+      s1 = madd(x1, x1, s1);
+      s2 = madd(x2, x2, s2);
+      s3 = madd(x3, x3, s3);
+    }
+    for (; i + 4 <= count; i += 4, x += 16) {
+      const x0 = v128.load(x);
+      s0 = madd(x0, x0, s0);
+    }
+    const rest = count & 3;
+    if (rest) {
+      const x0 = loadTail(x, rest);
+      s1 = madd(x0, x0, s1);
+      x += <usize>rest << 2;
+    }
+    total += <f64>sumLanes(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
+    n -= count;
+  }
+  store<f32>(out, <f32>total);
 }
 
 /** Sums down four columns (the first `width` of them), chunk by chunk. */
