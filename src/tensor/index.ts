@@ -24,7 +24,6 @@ export {
   type UnaryGradKernel,
   type UnaryKernel,
 } from './backend.ts';
-export { countingBackend } from './backends/counting.ts';
 export { cpuBackend } from './backends/cpu/index.ts';
 export {
   GPU_MODES,
