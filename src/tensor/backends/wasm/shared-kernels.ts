@@ -11,6 +11,17 @@ const F32 = 4;
  */
 const NS = { move: 0.2, norm: 0.5, exponential: 3, product: 0.06 } as const;
 
+/** Nanoseconds of an attention in one thread: pairs of a query and a key, by heads. */
+function attentionNs(args: readonly number[], { memory }: ThreadPool): number {
+  const [, , , , , , past, segments, segmentCount, heads, , headDim, , causal] = args;
+  const words = new Int32Array(memory.buffer, segments, 2 * segmentCount);
+  let pairs = 0;
+  for (let s = 1; s < words.length; s += 2) {
+    pairs += words[s] * (past + words[s] / (causal ? 2 : 1));
+  }
+  return pairs * heads * (2 * headDim * NS.product + NS.exponential);
+}
+
 /** What a call comes to, from its arguments; undefined where it cannot be cut. */
 type Cut = (args: readonly number[]) => Divisible | undefined;
 
@@ -184,10 +195,9 @@ export function shareKernels(
     };
   }
   table.attention = (...args) => {
-    const [, , , , , , past, segments, segmentCount, heads, , headDim] = args;
+    const [, , , , , , , segments, segmentCount, heads] = args;
     const total = own.attentionTiles(segments, segmentCount, heads);
-    // Of each tile: 16 queries, by keys nobody knows here; a tile of keys at the least, and the past.
-    const unitNs = NS.product * 16 * 2 * headDim * (64 + past);
+    const unitNs = attentionNs(args, pool) / total;
     const steps = [...args.map(() => 0), 1, 0];
     const split = splitOf({ count: 15, total, unitNs, steps }, pool);
     if (split) pool.run(shared.attentionPart, [...args, 0, 0], split);

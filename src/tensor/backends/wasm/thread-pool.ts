@@ -49,6 +49,7 @@ export interface PoolOptions {
 export class ThreadPool implements Sharing {
   /** That compute, the owner included. */
   readonly threads: number;
+  readonly memory: WebAssembly.Memory;
   readonly worthNs: number;
   readonly partNs: number;
   /** Resolves once all run their first module; rejects with what kept one from it. */
@@ -73,6 +74,7 @@ export class ThreadPool implements Sharing {
     { share = 'auto', patienceMs = PATIENCE_MS }: PoolOptions = {},
   ) {
     this.threads = threads;
+    this.memory = memory;
     this.worthNs = SHARING[share].worthNs;
     this.partNs = SHARING[share].partNs;
     this.patienceMs = patienceMs;
