@@ -21,6 +21,8 @@ export interface ModelRun {
 export interface EngineOptions {
   readonly model: string;
   readonly threads: number;
+  /** Of our weights. */
+  readonly precision?: 'int8' | 'int4';
   /** Folder of llama.cpp's libraries. */
   readonly libraries?: string;
 }

@@ -7,7 +7,7 @@ import { markdownTable } from '../markdown.ts';
 import { LLAMA_LIBRARIES, libraryRuns, onlyLibrary } from './llama-libraries.ts';
 import { type ModelRun, type ModelRunner, type ModelTest, startRunner } from './model-runner.ts';
 import { requantized } from './requantize.ts';
-import { MODEL_TARGETS, type Target, verdict } from './targets.ts';
+import { MODEL_TARGETS, type Target, TWO_THREAD_TARGETS, verdict } from './targets.ts';
 import { startWllama, wllamaMissing } from './wllama.ts';
 
 const MODEL = 'smollm2-135m';
@@ -38,6 +38,7 @@ export interface ModelTime {
 /** Ours beside a peer. */
 export interface ModelRatio {
   readonly test: string;
+  readonly ours: string;
   readonly peer: string;
   readonly ratio: Ratio;
   readonly target?: Target;
@@ -61,7 +62,12 @@ export interface ModelOptions {
   readonly say: (line: string) => void;
 }
 
-const OURS = 'mobillm';
+/** Ours, by the precision of its weights: int8 is what `train` and `bench` take by themselves. */
+const OURS = { int8: 'mobillm int8', int4: 'mobillm int4' } as const;
+const isOurs = (name: string) => name === OURS.int8 || name === OURS.int4;
+
+/** What several threads are compared with. */
+const ALONE = 'one thread of mobillm int8';
 
 interface Started {
   readonly name: string;
@@ -72,9 +78,12 @@ interface Started {
 async function startAll({ threads, filter, say }: ModelOptions): Promise<Started[]> {
   mkdirSync(WORK, { recursive: true });
   const model = await resolveModel(MODEL, { quiet: false });
-  const plans: { name: string; start: () => Promise<ModelRunner> }[] = [
-    { name: OURS, start: () => startRunner(OURS, 'our-process.ts', { model, threads }) },
-  ];
+  const ours = (name: string, precision: 'int8' | 'int4', count: number) => ({
+    name,
+    start: () => startRunner(name, 'our-process.ts', { model, threads: count, precision }),
+  });
+  const plans = [ours(OURS.int8, 'int8', threads), ours(OURS.int4, 'int4', threads)];
+  if (threads > 1) plans.push(ours(ALONE, 'int8', 1));
   // Its fastest types; the file's own Q4_1 is slower with every library.
   for (const library of LLAMA_LIBRARIES) {
     for (const type of ['Q4_0', 'Q8_0'] as const) {
@@ -101,12 +110,13 @@ async function startAll({ threads, filter, say }: ModelOptions): Promise<Started
   });
   const started: Started[] = [];
   for (const { name, start } of plans) {
-    if (name !== OURS && !filter.test(name)) continue;
+    const needed = isOurs(name) || name === ALONE;
+    if (!needed && !filter.test(name)) continue;
     try {
       say(`loading ${name}`);
       started.push({ name, runner: await start() });
     } catch (error) {
-      if (name === OURS) throw error;
+      if (needed) throw error;
       say(`left out: ${name}: ${(error as Error).message}`);
     }
   }
@@ -182,7 +192,7 @@ export async function compareModels(options: ModelOptions): Promise<ModelCompari
 
 const nameOf = ({ kind, tokens }: ModelTest) => `${kind}${tokens}`;
 
-/** Ours over each peer at its fastest type. */
+/** Each of ours over each peer at its fastest type. */
 function ratiosOf(
   test: ModelTest,
   threads: number,
@@ -191,21 +201,24 @@ function ratiosOf(
 ): ModelRatio[] {
   const best = new Map<string, Turns>();
   for (const { name } of started) {
+    if (isOurs(name)) continue;
     const peer = name.replace(/ Q\d_\d$/, '');
     const turns = turnsOf(test, name);
     const known = best.get(peer);
     if (!known || turns.median < known.median) best.set(peer, turns);
   }
-  const ours = best.get(OURS);
-  if (!ours) return [];
-  return [...best]
-    .filter(([peer]) => peer !== OURS)
-    .map(([peer, turns]) => ({
-      test: nameOf(test),
-      peer: turns.name,
-      ratio: ratioOf(turns, ours),
-      target: threads === 1 ? MODEL_TARGETS[`${peer}/${nameOf(test)}`] : undefined,
-    }));
+  const targets = threads === 1 ? MODEL_TARGETS : threads === 2 ? TWO_THREAD_TARGETS : {};
+  return [...best].flatMap(([peer, turns]) =>
+    Object.values(OURS)
+      .filter((ours) => peer !== ALONE || ours === OURS.int8)
+      .map((ours) => ({
+        test: nameOf(test),
+        ours,
+        peer: turns.name,
+        ratio: ratioOf(turns, turnsOf(test, ours)),
+        target: targets[`${peer}/${nameOf(test)}`],
+      })),
+  );
 }
 
 /** Ratios as a table, then every speed that went into them. */
@@ -214,15 +227,16 @@ export function modelMarkdown({ threads, clock, times, ratios }: ModelComparison
   return [
     `${threads} thread${threads === 1 ? '' : 's'}; ${unit}`,
     markdownTable(
-      ['test', 'the peer at its fastest type', 'ours is', 'quartiles', 'target'],
-      ratios.map(({ test, peer, ratio, target }) => [
+      ['test', 'ours', 'the peer at its fastest type', 'ours is', 'quartiles', 'target'],
+      ratios.map(({ test, ours, peer, ratio, target }) => [
         test,
+        ours,
         peer,
         `${ratio.median.toFixed(2)}x`,
         `${ratio.low.toFixed(2)}-${ratio.high.toFixed(2)}`,
         verdict(ratio.median, target),
       ]),
-      [2, 3],
+      [3, 4],
     ),
     markdownTable(
       ['test', 'engine', 't/s', 'peak RSS MB', 'what ran'],

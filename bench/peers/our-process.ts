@@ -4,17 +4,18 @@ import { generate } from '../../src/model/index.ts';
 import { kernelVariant } from '../../src/quant/index.ts';
 import { serveEngine } from './model-runner.ts';
 
-await serveEngine(async ({ model, threads }) => {
-  if (threads !== 1) throw new Error('one thread is all there is');
+await serveEngine(async ({ model, threads, precision = 'int8' }) => {
   const { engine } = await loadEngine({
     path: model,
-    precision: 'int8',
+    precision,
     backend: 'wasm',
+    threads,
     pack: 'auto',
   });
   const { backbone } = engine;
+  const kernel = precision === 'int8' ? 'gemmQd8F32Qc8w' : 'gemmQd8F32Qb4w';
   return {
-    variant: `${backbone.precision}, ${kernelVariant(backbone.backend)}`,
+    variant: `${backbone.backend.description}, ${kernelVariant(backbone.backend, kernel)}`,
     generate: async (ids, count) =>
       Array.from(generate(backbone, Array.from(ids), { maxTokens: count })),
   };

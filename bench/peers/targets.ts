@@ -26,6 +26,11 @@ export const MODEL_TARGETS: Readonly<Record<string, Target>> = {
   'wllama/tg64': { least: 3 },
 };
 
+/** Of two threads: over one of ours. */
+export const TWO_THREAD_TARGETS: Readonly<Record<string, Target>> = {
+  'one thread of mobillm int8/pp512': { least: 1.7, aim: 1.9 },
+};
+
 /** `2.2x, aim 3x: met`; empty where there is no target. */
 export function verdict(ratio: number, target: Target | undefined): string {
   if (!target) return '';
