@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import { epochBatches, type Sample } from '../data/index.ts';
 import {
+  checkLmLayers,
   estimateTraffic,
   shapeOfPlan,
   surveyTokens,
@@ -163,7 +164,10 @@ function rowsSent(samples: number, lossTokens: SurveyedJob['lossTokens']): numbe
 
 function checkLayers(plan: TapPlan, numHiddenLayers: number): void {
   const bad = plan.layers.find((layer) => layer > numHiddenLayers);
-  if (bad === undefined && plan.layers.length > 0) return;
+  if (bad === undefined && plan.layers.length > 0) {
+    if (plan.lm) checkLmLayers(plan.layers, numHiddenLayers);
+    return;
+  }
   throw new UsageError(
     `--layers: ${bad ?? 'none'} given, the model has layers 1 to ${numHiddenLayers} (0 is the embedding)`,
   );

@@ -24,7 +24,7 @@ import {
 import { calibrate, encodePooled } from './calibration.ts';
 import { type LossTokens, lossTokens } from './lm-wording.ts';
 import type { TapKind } from './tap-kinds.ts';
-import { shapeOfPlan, type TapPlan } from './tap-plan.ts';
+import { checkLmLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps, takeTokens } from './tap-pooling.ts';
 import { wordSample } from './wording.ts';
 
@@ -271,11 +271,7 @@ function checkLmPlan({ layers }: TapPlan, { family, config, outputHead }: Backbo
       `--task lm: ${config.modelType} is an encoder and makes no next token; use a decoder`,
     );
   }
-  if (!layers.includes(config.numHiddenLayers)) {
-    throw new UsageError(
-      `--layers: a language model is tuned at its output, so the last layer, ${config.numHiddenLayers}, must be among them`,
-    );
-  }
+  checkLmLayers(layers, config.numHiddenLayers);
 }
 
 /** Frees an adapter's tensors. */

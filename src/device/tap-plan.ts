@@ -1,6 +1,7 @@
 import type { LmShape } from '../data/index.ts';
 import type { SideShape } from '../model/index.ts';
 import type { ActivationBits } from '../quant/index.ts';
+import { UsageError } from '../tensor/errors.ts';
 import type { SentKind } from './tap-kinds.ts';
 
 /** What the device makes of a sample: how it is worded, what is tapped, and in how many bits it travels. */
@@ -33,6 +34,14 @@ export interface LmWording {
 /** Outputs of a model for these classes: one each, and one in all where a number is predicted. */
 export function outputsOf(labels: readonly string[]): number {
   return Math.max(labels.length, 1);
+}
+
+/** @throws UsageError where a language model's taps are without its last layer */
+export function checkLmLayers(layers: readonly number[], numHiddenLayers: number): void {
+  if (layers.includes(numHiddenLayers)) return;
+  throw new UsageError(
+    `--layers: a language model is tuned at its output, so the last layer, ${numHiddenLayers}, must be among them`,
+  );
 }
 
 /** Dimensions of what a plan sends. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TrainReport } from '../../src/cli/report.ts';
 import { random } from '../../src/tensor/index.ts';
-import { type CliServer, runCli, startServer, workspace } from '../support/cli.ts';
+import { BrokenJobs } from '../support/broken-jobs.ts';
+import { assertFails, type CliServer, runCli, startServer, workspace } from '../support/cli.ts';
 
 /*
  * A language model's tuning from end to end: rows, a server process, a device process, and the tuned
@@ -71,4 +72,81 @@ test('eval gives the figures of the report; generate says what was learnt', asyn
   const [said, unsaid] = [tuned, frozen].map(({ stdout }) => JSON.parse(stdout).text as string);
   assert.match(said, /and|again/, JSON.stringify(said));
   assert.doesNotMatch(unsaid, /and|again/);
+});
+
+test('answers are compared, and stop texts end a generation', async () => {
+  const [matched, stopped, refused] = await Promise.all([
+    runCli([
+      ...['eval', '--data', data, '--adapter-path', adapter, '--json', '-n', '20'],
+      ...['--answer-regex', 'an?d'],
+    ]),
+    runCli(['generate', '--adapter-path', adapter, '-p', 'say ab', '--json', '--stop', 'and']),
+    runCli(['predict', '--adapter-path', adapter, '--text', 'x']),
+  ]);
+  const { rows, base, tuned } = JSON.parse(matched.stdout).exactMatch;
+  assert.equal(rows, 12);
+  assert.equal(base, 0);
+  assert.ok(tuned > 0);
+  assert.doesNotMatch(JSON.parse(stopped.stdout).text, /and/);
+  assertFails(refused, 2, /tunes a language model; mobillm generate runs it/);
+});
+
+test('a second job does not send the output head again; its adapter is the same', async () => {
+  const again = await runCli(trainArgs('again'));
+  assert.equal(again.code, 0, again.stderr);
+  const second = JSON.parse(again.stdout) as TrainReport;
+  // 262 tokens of 64 values in 8 bits with an f16 scale, in its frame.
+  const head = 262 * 66;
+  const less = report.bytes.up - second.bytes.up;
+  assert.ok(less > head && less < head + 1000, `${less}`);
+  const weights = (at: string) => readFileSync(join(at, 'adapter_model.safetensors'));
+  assert.deepEqual(weights(space.path('again')), weights(adapter));
+});
+
+test('what is learnt is shown before anything runs', async () => {
+  const empty = space.data('some', {
+    train: [...words(20, 1), { prompt: 'say nothing', completion: '' }],
+    valid: words(3, 2),
+  });
+  const texts = space.data('texts', { train: words(20, 1).map(({ prompt: text }) => ({ text })) });
+  const chats = space.data('chats', {
+    train: words(3, 1).map(({ prompt: content }) => ({ messages: [{ role: 'user', content }] })),
+  });
+  const show = (folder: string, ...flags: string[]) =>
+    runCli(['preprocess', folder, '--model', space.model, ...flags]);
+  const [shown, dry, text, chat, encoder] = await Promise.all([
+    show(empty, '--debug', '--samples', '1'),
+    runCli(['train', '--dry-run', '--data', data, '--model', space.model, '--json', ...FLAGS]),
+    show(texts, '--json'),
+    show(chats),
+    runCli(['train', '--dry-run', '--data', data, '--model', space.model, '--layers', '1,2']),
+  ]);
+  assert.match(shown.stdout, /prompts with completions: language model/);
+  assert.match(shown.stdout, /of train: 1 have no token in the loss and are skipped/);
+  assert.match(shown.stdout, /\d {2} {5}"s"\n/);
+  assert.match(shown.stdout, /loss "\u{10ffff}|loss "<\|endoftext\|>"|loss "/u);
+  const plan = JSON.parse(dry.stdout);
+  assert.ok(Math.abs(plan.traffic.up.total / report.bytes.up - 1) < 0.1);
+  assert.equal(
+    plan.memory.serverCache,
+    plan.dataset.train.loss.tokens * 3 * 34 + plan.dataset.valid.loss.tokens * 3 * 34,
+  );
+  assert.equal(JSON.parse(text.stdout).dataset.shape, 'text');
+  assertFails(chat, 4, /conversations take a chat template, and the model has none/);
+  assertFails(encoder, 2, /--layers: a language model is tuned at its output/);
+});
+
+test('a job goes on after both ends were killed, and gives the adapter it would have given', async () => {
+  const folder = space.data('resumed', { train: words(90, 4), valid: words(6, 5) });
+  const jobs = new BrokenJobs(space, space.path('kept'), folder);
+  await jobs.serve();
+  await jobs.run('whole');
+  const first = await jobs.untilStep(5, 'broken');
+  await jobs.server.stop('SIGKILL');
+  jobs.assertKept('broken', await first.done, 5);
+  await jobs.serve();
+  await jobs.run('broken', '--resume');
+  assert.ok(jobs.resumedFrom >= 5);
+  await jobs.assertFinished('broken', jobs.files('whole'));
+  await jobs.server.stop();
 });
