@@ -15,7 +15,15 @@ function naming(labels: readonly string[]): string {
   return `${labels.slice(0, NAMED).join(', ')}${more}`;
 }
 
-function whatItIs({ labels, target }: AdapterConfig): string {
+/** What a tuned language model's data was, in words. */
+const SHAPES = {
+  text: 'texts',
+  prompt: 'prompts with completions',
+  messages: 'conversations',
+} as const;
+
+function whatItIs({ labels, target, lm }: AdapterConfig): string {
+  if (lm) return `It tunes the text that the model makes, after ${SHAPES[lm.shape]},`;
   if (!target) return `A classifier of ${labels.length} classes (${naming(labels)})`;
   return `It predicts a number (those it was trained on: mean ${target.mean}, deviation ${target.deviation})`;
 }
@@ -33,7 +41,7 @@ export function modelCard(config: AdapterConfig): string {
   return `---
 base_model: ${JSON.stringify(base.name)}
 library_name: mobillm
-pipeline_tag: text-classification
+pipeline_tag: ${config.lm ? 'text-generation' : 'text-classification'}
 tags: [side-tuning, mobillm]
 ---
 
@@ -43,7 +51,7 @@ ${whatItIs(config)} beside a frozen backbone.
 It reads the backbone's hidden states; the backbone's weights are unchanged.
 
 \`\`\`sh
-mobillm predict --model ${shellWord(base.name)} --adapter-path . --text "..."
+mobillm ${config.lm ? 'generate' : 'predict'} --model ${shellWord(base.name)} --adapter-path . ${config.lm ? '-p' : '--text'} "..."
 mobillm eval --model ${shellWord(base.name)} --adapter-path . --data DIR
 \`\`\`
 
@@ -55,7 +63,7 @@ mobillm eval --model ${shellWord(base.name)} --adapter-path . --data DIR
 
 | input | |
 |---|---|
-| template | ${cell(JSON.stringify(config.template))} |
+| template | ${config.lm?.chat ? "the model's chat template" : cell(JSON.stringify(config.template))} |
 | examples in front | ${config.prefix ? `${config.prefix.split('\n').length} lines` : 'none'} |
 | longest sample | ${config.max_seq_length} tokens |
 | tapped layers | ${config.layers.join(' ')} |
