@@ -41,7 +41,7 @@ export function parameterCount({ layers, width, rank, classes, head }: StepShape
   return layers + 1 + 2 * layers * width * rank + classes * (features + 1);
 }
 
-/** Bytes of a batch: f32 taps and a label a row. */
+/** Bytes that a batch takes to the backend: f32 taps, and of each row its label and its weight in the loss. */
 export function batchBytes({ layers, width, rows }: StepShape): number {
-  return 4 * rows * (layers * width + 1);
+  return 4 * rows * (layers * width + 2);
 }
