@@ -1,5 +1,6 @@
 import type { BenchCheck, BenchRun, BenchTest } from './bench-engine.ts';
 import type { DeviceInfo } from './device-thread.ts';
+import { type MemoryKinds, renderKinds } from './memory-kinds.ts';
 import { formatBytes } from './progress.ts';
 
 /** How results are written: a table for people, or records. */
@@ -33,6 +34,8 @@ export interface BenchSubject {
   readonly check: BenchCheck;
   /** Highest resident set of the process, bytes; loading the model counts. */
   readonly peakRss: number;
+  /** What it was for. */
+  readonly memory: MemoryKinds;
 }
 
 /** Mean and deviation of a sample, the latter with n - 1 below; 0 of a single value. */
@@ -105,6 +108,9 @@ function recordOf(subject: BenchSubject, result: BenchResult) {
     avg_ts: rate.mean,
     stddev_ts: rate.deviation,
     peak_rss: subject.peakRss,
+    ...Object.fromEntries(
+      Object.entries(subject.memory).map(([kind, bytes]) => [`memory_${kind}`, bytes]),
+    ),
     check_first_layer: check.firstLayer,
     check_end: check.end,
     samples_ns: nanoseconds,
@@ -175,7 +181,7 @@ function renderMarkdown(subject: BenchSubject, results: readonly BenchResult[]):
     `cpu: ${subject.cpu}; ${subject.runtime}`,
     `kernels: ${info.kernels}`,
     `checked before: ${check.compared} are ${apart(check.firstLayer)} apart behind layer 1, ${apart(check.end)} at the end`,
-    `highest memory of the process: ${formatBytes(subject.peakRss)}`,
+    `highest memory of the process: ${formatBytes(subject.peakRss)}: ${renderKinds(subject.memory)}`,
   ].join('\n')}\n`;
 }
 

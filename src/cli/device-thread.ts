@@ -36,6 +36,11 @@ export interface LoadModelOptions {
   readonly threads?: number;
   /** Replace every weight by a random one: the control that shows what pretraining is worth. */
   readonly randomSeed?: number;
+  /** Bytes that the process may take. */
+  readonly memoryLimit?: number;
+  /** What will run, as far as memory depends on it; one sample of 256 tokens unless told. */
+  readonly batchSize?: number;
+  readonly maxSeqLength?: number;
   /** What is done with packed weights in the cache; `never` unless told. */
   readonly pack?: PackMode;
 }
@@ -65,11 +70,18 @@ export interface DeviceInfo {
   readonly packed: PackedState;
 }
 
-/** Bytes the device's backend holds. */
+/** Bytes that the device's backend and its thread hold. */
 export interface DeviceMemory {
-  /** Most bytes the backend ever held: weights, activations, KV. */
+  /** Most bytes the backend ever held: weights, slots, activations, KV. */
   readonly peakBytes: number;
-  readonly weightBytes: number;
+  /** Of weights that are held from load to end. */
+  readonly resident: number;
+  /** Of slots for layers that are read when it is their turn. */
+  readonly slots: number;
+  /** Keys and values of what stands in front of every sample. */
+  readonly kv: number;
+  /** Arrays of JavaScript in the thread, now. */
+  readonly buffers: number;
 }
 
 /** A prompt and how it is to be continued. */

@@ -126,10 +126,12 @@ serveRpc(parentPort(), {
   },
 
   memory(): DeviceMemory {
-    const { backbone } = loaded();
+    const { backbone, prefixBytes } = loaded();
     return {
       peakBytes: backbone.backend.memory().peakBytes,
-      weightBytes: backbone.weightBytes,
+      ...backbone.weightMemory,
+      kv: prefixBytes,
+      buffers: process.memoryUsage().arrayBuffers,
     };
   },
 });

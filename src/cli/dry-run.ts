@@ -14,6 +14,9 @@ import type { TrainingOptions } from '../server/index.ts';
 import { cpuBackend, disposeTree, leaves, random, UsageError } from '../tensor/index.ts';
 import { type DataReport, renderData } from './data-report.ts';
 import { sentLabels } from './evaluate.ts';
+import { threadsOf } from './flags.ts';
+import { type MemoryKinds, renderKinds, totalOf } from './memory-kinds.ts';
+import { planMemory } from './memory-plan.ts';
 import { openModelPath } from './model-files.ts';
 import { type JobFlags, planJob, prepareJob, type SurveyedJob, surveyJob } from './prepare-job.ts';
 import { formatBytes } from './progress.ts';
@@ -49,19 +52,12 @@ export interface DryRun {
   readonly traffic: { readonly up: TrafficEstimate; readonly downAbout: number };
   /** Bytes. */
   readonly memory: {
-    readonly deviceWeights: number;
-    /** Hidden states and their like while the largest batch runs, about. */
-    readonly deviceActivationsAbout: number;
+    /** Of the device's process while the widest batch runs. */
+    readonly device: MemoryKinds;
     /** Activations that the server keeps, in few bits. */
     readonly serverCache: number;
   };
 }
-
-/**
- * Bytes that a forward pass holds at its widest, in tensors `[T, D]` of f32: measured 13.5 over the
- * weights for SmolLM2-135M and for MiniLM, at batches of 8 and 16.
- */
-const WORKING_TENSORS = 13.5;
 
 /** Bytes of a STEP message with its frame, about; the side network's steps are told one by one. */
 const MESSAGE_BYTES = 170;
@@ -111,7 +107,10 @@ export async function dryRun(
     const batches = epochBatches({
       ...{ count: job.train.length, batchSize, seed: training.seed, epoch: 0 },
     });
-    const widest = Math.max(...batches.map((rows) => rows.reduce((n, i) => n + lengths[i], 0)));
+    const tokensOf = (rows: readonly number[]) => rows.reduce((sum, n) => sum + n, 0);
+    const widest = batches
+      .map((rows) => Array.from(rows, (i) => lengths[i]))
+      .reduce((most, rows) => (tokensOf(rows) > tokensOf(most) ? rows : most));
     const channels = shape.layers * shape.kinds * shape.width;
     return {
       dryRun: true,
@@ -146,8 +145,13 @@ export async function dryRun(
           (MESSAGE_BYTES + TRACE_BYTES * models.length) * (perEpoch * epochs + refitAtMost),
       },
       memory: {
-        deviceWeights: model.weightBytes(flags.precision),
-        deviceActivationsAbout: 4 * WORKING_TENSORS * widest * config.hiddenSize,
+        device: await planMemory(model, {
+          precision: flags.precision,
+          weights: flags.weights,
+          threads: flags.threads === undefined ? 1 : threadsOf(flags.threads),
+          lengths: widest,
+          prefixTokens,
+        }),
         serverCache: rowsSent(all, lossTokens) * sampleBytes(shape, plan.bits),
       },
     };
@@ -221,7 +225,7 @@ export function renderDryRun(run: DryRun): string {
     ['bytes down', `about ${formatBytes(traffic.downAbout)}`],
     [
       'device memory',
-      `${formatBytes(memory.deviceWeights)} weights, about ${formatBytes(memory.deviceActivationsAbout)} for a batch`,
+      `about ${formatBytes(totalOf(memory.device))}: ${renderKinds(memory.device)}`,
     ],
     ['server cache', formatBytes(memory.serverCache)],
   );

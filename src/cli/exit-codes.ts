@@ -24,6 +24,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   E_BACKEND: EXIT.internal,
   E_NON_FINITE: EXIT.internal,
   E_USAGE: EXIT.usage,
+  E_MEMORY: EXIT.usage,
   E_NOT_FOUND: EXIT.usage,
   E_NO_ACCESS: EXIT.usage,
   E_FILE: EXIT.usage,

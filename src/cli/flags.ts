@@ -141,11 +141,13 @@ export interface ModelFlags {
   /** One where it is left out. */
   readonly threads?: ThreadChoice;
   readonly weights?: WeightPlace;
+  /** Bytes of the whole process. */
+  readonly memoryLimit?: number;
   /** False for --no-pack. */
   readonly pack?: boolean;
 }
 
-/** --model, --precision, --device-backend, --threads, --weights. */
+/** --model, --precision, --device-backend, --threads, --weights, --memory-limit. */
 export function addModelFlags(command: Command, threads = threadsOption()): Command {
   return command
     .option(
@@ -168,6 +170,7 @@ export function addModelFlags(command: Command, threads = threadsOption()): Comm
     )
     .addOption(threads)
     .addOption(weightsOption())
+    .addOption(memoryLimitOption())
     .addOption(packOption());
 }
 
@@ -189,6 +192,34 @@ export function weightsOption(): Option {
   )
     .argParser(weightPlace)
     .default('resident');
+}
+
+/** Units of a size; of bytes where there is none. */
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+};
+
+/** Reads a size such as 200MB, 1.5GiB or 200000000. @throws InvalidArgumentError for anything else */
+export function byteSize(text: string): number {
+  const [, number, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*([KMG]i?B)?\s*$/i.exec(text) ?? [];
+  const bytes = Math.floor(Number(number) * SIZE_UNITS[unit.toUpperCase()]);
+  if (!(bytes > 0)) throw new InvalidArgumentError('It must be a size such as 200MB or 1.5GiB.');
+  return bytes;
+}
+NUMBER_OR_WORD_PARSERS.add(byteSize);
+
+/** --memory-limit. */
+export function memoryLimitOption(): Option {
+  return new Option(
+    '--memory-limit <size>',
+    'fail before the work begins where this process would take more: 200MB, 1.5GiB',
+  ).argParser(byteSize);
 }
 
 /** --no-pack. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { UsageError } from '../tensor/errors.ts';
-import { DeviceThread } from './device-thread.ts';
+import { DeviceThread, type LoadModelOptions } from './device-thread.ts';
 import { type ModelFlags, threadsOf } from './flags.ts';
 import { findModel } from './models.ts';
 import type { PackedState, PackMode } from './packed-models.ts';
@@ -55,7 +55,7 @@ function deviceThreads({ deviceBackend, threads = 1 }: ModelFlags): number {
 
 /** Loads `--model` into a compute thread, showing how far it is. */
 export async function loadDevice(
-  flags: ModelFlags,
+  flags: ModelFlags & Pick<LoadModelOptions, 'batchSize' | 'maxSeqLength'>,
   options: { quiet: boolean; signal?: AbortSignal; randomSeed?: number; pack?: PackMode },
 ): Promise<DeviceThread> {
   const path = await resolveModel(flags.model, options);
@@ -65,6 +65,9 @@ export async function loadDevice(
       path,
       precision: flags.precision,
       weights: flags.weights,
+      memoryLimit: flags.memoryLimit,
+      batchSize: flags.batchSize,
+      maxSeqLength: flags.maxSeqLength,
       backend: flags.deviceBackend,
       threads: deviceThreads(flags),
       randomSeed: options.randomSeed,

@@ -3,7 +3,13 @@ import { FormatError } from '../tensor/errors.ts';
 import { planOfAdapter } from './adapter-config.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
 import type { DeviceThread } from './device-thread.ts';
-import { packOption, type ThreadChoice, threadsOption, weightsOption } from './flags.ts';
+import {
+  memoryLimitOption,
+  packOption,
+  type ThreadChoice,
+  threadsOption,
+  weightsOption,
+} from './flags.ts';
 import { loadDevice } from './load-device.ts';
 import type { WeightPlace } from './packed-models.ts';
 
@@ -15,11 +21,13 @@ export interface AdapterFlags {
   readonly deviceBackend: 'wasm' | 'cpu';
   readonly threads: ThreadChoice;
   readonly weights?: WeightPlace;
+  /** Bytes of the whole process. */
+  readonly memoryLimit?: number;
   /** False for --no-pack. */
   readonly pack?: boolean;
 }
 
-/** --adapter-path, --model, --device-backend, --threads, --weights. */
+/** --adapter-path, --model, --device-backend, --threads, --weights, --memory-limit. */
 export function addAdapterFlags(command: Command): Command {
   return command
     .option('--adapter-path <folder>', 'adapter to run', 'adapter')
@@ -31,6 +39,7 @@ export function addAdapterFlags(command: Command): Command {
     )
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(memoryLimitOption())
     .addOption(packOption());
 }
 
@@ -53,6 +62,8 @@ export async function openAdapter(
       deviceBackend: flags.deviceBackend,
       threads: flags.threads,
       weights: flags.weights,
+      memoryLimit: flags.memoryLimit,
+      maxSeqLength: config.max_seq_length,
       pack: flags.pack,
     },
     { ...options, randomSeed: base.random_seed },

@@ -3,6 +3,7 @@ import type { Task } from '../data/index.ts';
 import type { TrainedModelInfo } from './adapter-config.ts';
 import type { DataReport } from './data-report.ts';
 import type { Scores } from './evaluate.ts';
+import { type MemoryKinds, renderKinds } from './memory-kinds.ts';
 import { decimals, percent } from './metrics-text.ts';
 import { formatBytes, formatDuration } from './progress.ts';
 
@@ -43,6 +44,8 @@ export interface TrainReport {
     devicePeakRss: number;
     /** Most bytes the device's backend held: weights, activations, caches. */
     accounted: number;
+    /** What the highest resident set was for. */
+    kinds: MemoryKinds;
   };
   readonly tokens: {
     computed: number;
@@ -163,7 +166,7 @@ export function renderReport(report: TrainReport): string {
     ['bytes up, down', `${formatBytes(bytes.up)}, ${formatBytes(bytes.down)}`],
     [
       'device memory',
-      `${formatBytes(memory.devicePeakRss)} peak resident, ${formatBytes(memory.accounted)} of it tensors`,
+      `${formatBytes(memory.devicePeakRss)} peak resident: ${renderKinds(memory.kinds)}`,
     ],
     ['device ran', `${report.kernels}; ${report.deviceBackend}`],
     ['server ran', report.serverBackend],

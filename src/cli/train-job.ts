@@ -31,6 +31,7 @@ import {
 } from './evaluate.ts';
 import { brokenOffJob, JobKeeper, type KeepFlags, withAdvice } from './kept-job.ts';
 import { loadDevice } from './load-device.ts';
+import { measuredKinds } from './memory-kinds.ts';
 import { jobIdentity } from './partial-job.ts';
 import { type JobFlags, type PreparedJob, planJob, prepareJob, surveyJob } from './prepare-job.ts';
 import type { TrainReport } from './report.ts';
@@ -287,6 +288,7 @@ async function sumUp(
   const compute = tracer.intervals('compute', 'device');
   const steps = tracer.intervals('step', 'server');
   const memory = await device.memory();
+  const peakRss = process.resourceUsage().maxRSS * 1024;
   const testTokens = outcome.test.reduce((n, batch) => n + batch.tokens, scored.computed);
   const deviceSeconds = covered(compute) / 1000;
   const testTruncated = outcome.test.reduce((n, batch) => n + batch.truncated, scored.truncated);
@@ -319,8 +321,9 @@ async function sumUp(
     },
     bytes: outcome.bytes,
     memory: {
-      devicePeakRss: process.resourceUsage().maxRSS * 1024,
+      devicePeakRss: peakRss,
       accounted: memory.peakBytes,
+      kinds: measuredKinds(memory, peakRss),
     },
     tokens: {
       computed: outcome.tokens + testTokens,

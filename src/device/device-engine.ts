@@ -248,6 +248,12 @@ export class DeviceEngine {
     });
   }
 
+  /** Bytes of keys and values of the prefix. */
+  get prefixBytes(): number {
+    const { k = [], v = [] } = this.prefix ?? {};
+    return [...k, ...v].reduce((bytes, { numel }) => bytes + 4 * numel, 0);
+  }
+
   /** Gives the memory of prefix and backbone back. */
   dispose(): void {
     this.prefix?.dispose();

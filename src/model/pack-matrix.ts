@@ -4,6 +4,7 @@ import {
   arrangeQc8w,
   packedByteLength,
   packInPieces,
+  type WeightFormat,
 } from '../quant/index.ts';
 import { type Backend, keep, Tensor } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
@@ -74,6 +75,12 @@ export function packMatrix(
         arrangeQb4w(floats(from, to), to - from, columns, INT4_GROUP, from),
       );
   }
+}
+
+/** The form that `packMatrix` gives a matrix stored as `type`. */
+export function packedFormat(type: GgmlType, precision: WeightPrecision): WeightFormat | 'f32' {
+  const packing = packingOf(type, precision);
+  return packing === 'f32' ? 'f32' : packing === 'int8' ? 'qc8w' : 'qb4w';
 }
 
 /** Bytes on the backend of what `packMatrix` makes of a matrix `[N, K]` stored as `type`. */

@@ -23,6 +23,7 @@ import { loadQwen2, qwen2ConfigFromGguf, qwen2ConfigFromJson, qwen2Weights } fro
 import { loadQwen3, qwen3ConfigFromGguf, qwen3ConfigFromJson, qwen3Weights } from './load-qwen3.ts';
 import type { DecoderConfig } from './nn/decoder.ts';
 import {
+  emptyWeights,
   type LoadProgress,
   passPlan,
   plannedBytes,
@@ -158,6 +159,11 @@ export interface StoredModel {
    * @throws FormatError as `load`
    */
   weightBytes(precision: WeightPrecision): number;
+  /**
+   * The backbone without its weights, on a backend that counts (`countingBackend`).
+   * @throws FormatError as `load`
+   */
+  loadEmpty(precision: WeightPrecision, stream: boolean, backend: Backend): Promise<Backbone>;
   /** Bytes of keys and values that a cached token takes; 0 of an encoder, which keeps none. */
   readonly cacheBytesPerToken: number;
   /**
@@ -244,6 +250,10 @@ function storedModel(
     cacheBytesPerToken: family === 'decoder' ? cacheBytes(config as DecoderConfig) : 0,
     weightBytes: (precision) => plannedBytes(plan(config as never), weights(''), precision),
     load: (...args) => load(config as never, ...args),
+    loadEmpty: (precision, stream, backend) => {
+      const empty = emptyWeights(plan(config as never), weights(''), precision, stream);
+      return load(config as never, empty, precision, backend);
+    },
     pack: (...args) => passPlan(plan(config as never), ...args),
   };
 }

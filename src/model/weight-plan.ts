@@ -1,8 +1,21 @@
+import { packedByteLength } from '../quant/index.ts';
 import { type Backend, keep, type Tensor, tensor } from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import type { LinearWeight } from './nn/linear.ts';
-import type { StreamedMatrix } from './nn/weight-stream.ts';
-import { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
+import {
+  emptyWeight,
+  type LayerReader,
+  LayerStream,
+  type StreamedEntry,
+  StreamedMatrix,
+} from './nn/weight-stream.ts';
+import {
+  INT4_GROUP,
+  INT8_GROUP,
+  packedFormat,
+  packedMatrixBytes,
+  packMatrix,
+} from './pack-matrix.ts';
 import type { StreamedWeights, WeightSource } from './weights/weight-source.ts';
 
 /** A matrix `[rows, columns]` that is held as the precision says. */
@@ -188,6 +201,49 @@ export async function passPlan(
     }
     onProgress?.(i + 1, all.length);
   }
+}
+
+/**
+ * A source of weights that are not read: memory of their sizes, for whom counts it.
+ * @throws FormatError when `source` lacks one, or has it in another shape or format
+ */
+export function emptyWeights(
+  plan: WeightPlan,
+  source: WeightSource,
+  precision: WeightPrecision,
+  stream: boolean,
+): WeightSource {
+  const formats = new Map(
+    Array.from(plannedWeights(plan), ([name, { kind, shape }]) => [
+      name,
+      kind === 'plain' ? 'f32' : packedFormat(source.type(name, shape), precision),
+    ]),
+  );
+  const entryOf = (name: string, shape: readonly number[]): StreamedEntry => {
+    const format = formats.get(name) as StreamedEntry['format'];
+    const [rows, columns = 1] = shape;
+    const bytes =
+      format === 'f32'
+        ? 4 * rows * columns
+        : packedByteLength(format, rows, columns, format === 'qc8w' ? INT8_GROUP : INT4_GROUP);
+    // Readers of nothing look at no part; all of the bytes may stand in the first.
+    const parts = [{ offset: 0, bytes }, ...Array(2).fill({ offset: 0, bytes: 0 })];
+    return { format, shape, parts };
+  };
+  const reader: LayerReader = { ahead: false, begin() {}, fill() {}, close() {} };
+  const packed = async (name: string, shape: readonly number[], backend: Backend) =>
+    emptyWeight(entryOf(name, shape), backend);
+  const streamed: StreamedWeights = {
+    matrix: (name, shape, backend) => new StreamedMatrix(entryOf(name, shape), reader, backend),
+    layers: (names, growLayer, backend) =>
+      new LayerStream(
+        names.map((layer) => new Map(layer.map(([name, shape]) => [name, entryOf(name, shape)]))),
+        growLayer,
+        reader,
+        backend,
+      ),
+  };
+  return { ...source, packed, ...(stream && { streamed }) };
 }
 
 /** The plan with its weights in their places. */

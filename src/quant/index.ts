@@ -15,6 +15,7 @@ export {
 export { type PackedArrays, PackedLinear, type PackedShape } from './packed-linear.ts';
 export { dequantizeRows, quantizeRows } from './rows.ts';
 export {
+  countQuant,
   type InstalledQuant,
   installQuant,
   kernelVariant,

@@ -142,6 +142,12 @@ export function installQuant(
   });
 }
 
+/** Puts kernels that count and do not compute into a counting backend; SIMD's, with their scratch. */
+export function countQuant(backend: Backend): void {
+  const { kernels } = backend as unknown as { kernels: QuantKernels };
+  remember(backend, { variant: 'simd128', dot: null, kernels, scratchBytes });
+}
+
 function remember(backend: Backend, chosen: InstalledQuant): InstalledQuant {
   installed.set(backend, chosen);
   return chosen;

@@ -11,25 +11,23 @@ import { PANEL } from './types.ts';
  */
 const NS = { product: 0.03, weight: 0.08, element: 0.5 } as const;
 
-/** Rows of a gemm that go through a tile together; parts begin at multiples of it. */
-const TILE_ROWS = 4;
-
 /**
- * A gemm is cut by blocks of rows, as the kernel does by itself; of a single row, by panels of
- * columns. Rows and columns come about as in one thread: integer sums are exact, and the f32
- * operations of an element are in a fixed order.
+ * A gemm is cut by blocks of rows, as the kernel does by itself; where there are few of them, by
+ * panels of columns, which then are the table's `gemmPart...`: a gemm whose rows of out lie further
+ * apart than they are long. Rows and columns come about as in one thread: integer sums are exact, and
+ * the f32 operations of an element are in a fixed order.
  */
 function gemm(bytesPerWeight: 1 | 0.5): (args: readonly number[]) => Divisible {
   const scaleBytes = bytesPerWeight === 1 ? 4 : 2;
   return (args) => {
     const [, , , , , , mins, bias, residual, , m, n, kp, actGroup, weightGroup] = args;
     const actGroups = Math.ceil(kp / actGroup);
-    if (m === 1) {
+    if (byColumns(m)) {
       const scale = scaleBytes * Math.ceil(kp / weightGroup);
       return {
         count: 11,
         total: n,
-        unitNs: NS.weight * kp,
+        unitNs: Math.max(NS.weight, NS.product * m) * kp,
         multiple: PANEL,
         steps: [
           ...[4, 0, 0, 0, kp * bytesPerWeight, scale],
@@ -41,11 +39,14 @@ function gemm(bytesPerWeight: 1 | 0.5): (args: readonly number[]) => Divisible {
       count: 10,
       total: m,
       unitNs: NS.product * n * kp,
-      multiple: m < 2 * ROW_BLOCK ? TILE_ROWS : ROW_BLOCK,
+      multiple: ROW_BLOCK,
       steps: [4 * n, kp, 4 * actGroups, kp / 8, 0, 0, 0, 0, residual && 4 * n],
     };
   };
 }
+
+/** Below two blocks of rows there would be nothing to share. */
+const byColumns = (m: number) => m < 2 * ROW_BLOCK;
 
 function gather(args: readonly number[]): Divisible {
   const [, , , , , count, k] = args;
@@ -66,6 +67,12 @@ const CUTS: Record<keyof QuantKernels, (args: readonly number[]) => Divisible> =
   gatherRowsQb4w: gather,
 };
 
+/** Exports of the module for parts of a gemm's columns (assembly/gemm.ts); the last argument is N. */
+const GEMM_PARTS: Partial<Record<keyof QuantKernels, string>> = {
+  gemmQd8F32Qc8w: 'gemmPartQd8F32Qc8w',
+  gemmQd8F32Qb4w: 'gemmPartQd8F32Qb4w',
+};
+
 /** Which argument of a gemm is its scratch. */
 const GEMM_SCRATCH = 9;
 
@@ -78,16 +85,20 @@ export function shareQuantKernels(
 ): QuantKernels {
   const names = Object.keys(CUTS) as (keyof QuantKernels)[];
   const calls = own as unknown as Record<string, Call>;
-  const shared = pool.add({ module, kernels: names, setUp }, calls);
+  const kernels = [...names, ...Object.values(GEMM_PARTS)];
+  const shared = pool.add({ module, kernels, setUp }, calls);
   const table: Record<string, Call> = {};
   for (const name of names) {
+    const part = GEMM_PARTS[name];
     table[name] = (...args) => {
       const split = splitOf(CUTS[name](args), pool);
       if (!split) return calls[name](...args);
-      if (!name.startsWith('gemm')) return pool.run(shared[name], args, split);
-      const [, , , , , , , , , , m, , kp, actGroup, weightGroup] = args;
+      if (!part) return pool.run(shared[name], args, split);
+      const [, , , , , , , , , , m, n, kp, actGroup, weightGroup] = args;
       const bytes = Math.ceil(scratchBytes(m, kp, actGroup, weightGroup) / 64) * 64;
-      pool.run(shared[name], args, { ...split, scratch: { argument: GEMM_SCRATCH, bytes } });
+      const own = { ...split, scratch: { argument: GEMM_SCRATCH, bytes } };
+      if (byColumns(m)) pool.run(shared[part], [...args, n], own);
+      else pool.run(shared[name], args, own);
     };
   }
   return table as unknown as QuantKernels;

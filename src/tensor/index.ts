@@ -24,6 +24,7 @@ export {
   type UnaryGradKernel,
   type UnaryKernel,
 } from './backend.ts';
+export { countingBackend } from './backends/counting.ts';
 export { cpuBackend } from './backends/cpu/index.ts';
 export {
   GPU_MODES,

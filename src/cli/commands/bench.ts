@@ -21,6 +21,7 @@ import {
 } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { loadDevice } from '../load-device.ts';
+import { type MemoryKinds, measuredKinds } from '../memory-kinds.ts';
 import { ProgressLine } from '../progress.ts';
 
 /** What decides which tests there are. */
@@ -103,7 +104,10 @@ export function registerBench(program: Command): void {
       await interruptible(stopped, async (signal) => {
         try {
           for (const threads of flags.threads) {
-            const device = await loadDevice({ ...flags, threads }, { quiet: false, signal });
+            const device = await loadDevice(
+              { ...flags, ...widestOf(flags), threads },
+              { quiet: false, signal },
+            );
             try {
               const tests = planTests(flags, device.info);
               await measure(device, tests, flags.repetitions, report);
@@ -118,6 +122,12 @@ export function registerBench(program: Command): void {
     });
 }
 
+/** What decides how much memory a run takes. */
+function widestOf({ prompt, gen = [], deviceStep, batchSize }: BenchFlags) {
+  const maxSeqLength = Math.max(1, ...prompt, ...gen);
+  return { maxSeqLength, batchSize: deviceStep ? (batchSize ?? DEFAULT_BATCH) : 1 };
+}
+
 /** Numbers of threads, `1,2`, or `auto`; each once. */
 function threadChoices(text: string): ThreadChoice[] {
   return [...new Set(text.split(',').map((part) => threadChoice(part)))];
@@ -128,6 +138,7 @@ interface Report {
   readonly results: BenchResult[];
   info?: DeviceInfo;
   check?: BenchCheck;
+  memory?: { readonly peakRss: number; readonly kinds: MemoryKinds };
 }
 
 /** Lengths in tokens, `128,512`; zeros are left out, as llama-bench does. */
@@ -220,6 +231,8 @@ async function measure(
         doing = `${place}: repetition ${runs.length + 1} of ${repetitions}${rate}`;
         runs.push(await device.benchRun());
         if (runs.length === 1) report.results.push({ test, threads, backend, startedAt, runs });
+        const peakRss = process.resourceUsage().maxRSS * 1024;
+        report.memory = { peakRss, kinds: measuredKinds(await device.memory(), peakRss) };
       }
     }
   } finally {
@@ -229,15 +242,16 @@ async function measure(
 }
 
 /** Prints what was measured, also where it was broken off. */
-function print({ results, info, check }: Report, { model, output }: AllFlags): void {
-  if (!info || !check || results.length === 0) return;
+function print({ results, info, check, memory }: Report, { model, output }: AllFlags): void {
+  if (!info || !check || !memory || results.length === 0) return;
   const subject: BenchSubject = {
     model,
     info,
     check,
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     runtime: `Node ${process.versions.node}`,
-    peakRss: process.resourceUsage().maxRSS * 1024,
+    peakRss: memory.peakRss,
+    memory: memory.kinds,
   };
   process.stdout.write(renderBench(output, subject, results));
 }

@@ -1,8 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import Table from 'cli-table3';
-import type { Command } from 'commander';
-import { openGguf, openHfFolder, openSafetensors } from '../../model/index.ts';
+import { type Command, Option } from 'commander';
+import {
+  openGguf,
+  openHfFolder,
+  openSafetensors,
+  type WeightPrecision,
+} from '../../model/index.ts';
 import { fileByteSource } from '../../platform/node.ts';
 import {
   type FileSummary,
@@ -11,9 +16,20 @@ import {
   summarizeGguf,
   summarizeSafetensors,
 } from '../file-summary.ts';
+import {
+  integer,
+  memoryLimitOption,
+  type ThreadChoice,
+  threadsOf,
+  threadsOption,
+  weightsOption,
+} from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { namesModel, resolveModel } from '../load-device.ts';
-import { diskFolder, isFolder } from '../model-files.ts';
+import { renderKinds, totalOf } from '../memory-kinds.ts';
+import { checkFits, planMemory } from '../memory-plan.ts';
+import { diskFolder, isFolder, openModelPath } from '../model-files.ts';
+import type { WeightPlace } from '../packed-models.ts';
 import { formatBytes } from '../progress.ts';
 
 /** Columns of a metadata value before it is cut; a chat template has thousands. */
@@ -22,6 +38,13 @@ const VALUE_WIDTH = 72;
 interface InspectFlags {
   readonly tensors?: boolean;
   readonly json?: boolean;
+  readonly plan?: boolean;
+  readonly precision: WeightPrecision;
+  readonly weights: WeightPlace;
+  readonly batchSize: number;
+  readonly maxSeqLength: number;
+  readonly threads: ThreadChoice;
+  readonly memoryLimit?: number;
 }
 
 /** `mobillm inspect`: what stands in a model's files, whether it runs here, and in how much memory. */
@@ -35,10 +58,25 @@ export function registerInspect(program: Command): void {
     )
     .option('--tensors', 'list every tensor')
     .option('--json', 'print one JSON object on standard output')
+    .option('--plan', 'tell instead what memory the device will take in training, by kind')
+    .addOption(
+      new Option('--precision <format>', 'of the plan: how matrices are held')
+        .choices(['int8', 'int4', 'f32'])
+        .default('int8'),
+    )
+    .addOption(weightsOption())
+    .option('--batch-size <n>', 'of the plan: samples of a batch', integer(1), 8)
+    .option('--max-seq-length <tokens>', 'of the plan: tokens of a sample', integer(1), 256)
+    .addOption(threadsOption())
+    .addOption(memoryLimitOption())
     .action(async (model: string, flags: InspectFlags) => {
       await interruptible('inspection stopped', async (signal) => {
         const quiet = flags.json === true;
         const path = namesModel(model) ? await resolveModel(model, { quiet, signal }) : model;
+        if (flags.plan) {
+          process.stdout.write(`${await planText(path, flags)}\n`);
+          return;
+        }
         const { bytes, summary } = await summarize(path);
         const text = quiet
           ? JSON.stringify({ file: path, bytes, ...forJson(summary, flags) })
@@ -46,6 +84,36 @@ export function registerInspect(program: Command): void {
         process.stdout.write(`${text}\n`);
       });
     });
+}
+
+/**
+ * What the device will take, as text or JSON.
+ * @throws UsageError (E_MEMORY) where that is more than `--memory-limit`
+ */
+async function planText(path: string, flags: InspectFlags): Promise<string> {
+  const { precision, weights, batchSize, maxSeqLength, memoryLimit } = flags;
+  const { model, close } = await openModelPath(path);
+  try {
+    const work = {
+      ...{ precision, weights, threads: threadsOf(flags.threads) },
+      lengths: Array<number>(batchSize).fill(maxSeqLength),
+    };
+    const memory = await planMemory(model, work);
+    if (memoryLimit !== undefined) {
+      checkFits(memory, work, { available: memoryLimit, because: '--memory-limit' });
+    }
+    const total = totalOf(memory);
+    if (flags.json) {
+      const { threads } = work;
+      return JSON.stringify({
+        ...{ file: path, precision, weights, batchSize, maxSeqLength, threads },
+        ...{ memory, total },
+      });
+    }
+    return `${printable(path)}, --precision ${precision} --weights ${weights}, ${batchSize} samples of ${maxSeqLength} tokens: about ${formatBytes(total)}: ${renderKinds(memory)}`;
+  } finally {
+    await close();
+  }
 }
 
 /** The summary of a file or folder, and the bytes of its weights' files. */

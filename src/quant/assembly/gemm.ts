@@ -45,6 +45,8 @@ function gemm(
   kp: i32,
   actGroup: i32,
   weightGroup: i32,
+  /** Floats from one row of out and residual to the next: n, or more where n is a part of the columns. */
+  stride: i32,
 ): void {
   const run = min<i32>(min<i32>(actGroup, weightGroup), kp);
   const runs = (kp + run - 1) / run;
@@ -89,7 +91,7 @@ function gemm(
       if (bias) panelBias(biasPanel, bias + (<usize>j << 2), columns);
       for (let r = 0; r < rows; r += 4) {
         const left = min<i32>(4, rows - r);
-        const at = (<usize>(r0 + r) * <usize>n + <usize>j) << 2;
+        const at = (<usize>(r0 + r) * <usize>stride + <usize>j) << 2;
         const to = out + at;
         const x = acts + <usize>r * rowActs;
         const xSums = runSum + (<usize>(r * runs) << 2);
@@ -97,22 +99,22 @@ function gemm(
         const add = residual ? residual + at : 0;
         if (nibbles && left > 1) {
           tile4Qb4w(
-            to, n, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
+            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
             biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else if (nibbles) {
           tile1Qb4w(
-            to, n, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
+            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
             biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else if (left > 1) {
           tile4Qc8w(
-            to, n, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
+            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
             biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else {
           tile1Qc8w(
-            to, n, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
+            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
             biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         }
@@ -140,7 +142,32 @@ export function gemmQd8F32Qc8w(
 ): void {
   gemm(
     false, out, data, actScales, sums, packed, scales, mins, bias, residual, scratch, m, n, kp,
-    actGroup, weightGroup,
+    actGroup, weightGroup, n,
+  );
+}
+
+/** Some of the columns: out, residual, weights, scales and bias begin with the first of them. */
+export function gemmPartQd8F32Qc8w(
+  out: usize,
+  data: usize,
+  actScales: usize,
+  sums: usize,
+  packed: usize,
+  scales: usize,
+  mins: usize,
+  bias: usize,
+  residual: usize,
+  scratch: usize,
+  m: i32,
+  n: i32,
+  kp: i32,
+  actGroup: i32,
+  weightGroup: i32,
+  stride: i32,
+): void {
+  gemm(
+    false, out, data, actScales, sums, packed, scales, mins, bias, residual, scratch, m, n, kp,
+    actGroup, weightGroup, stride,
   );
 }
 
@@ -163,6 +190,31 @@ export function gemmQd8F32Qb4w(
 ): void {
   gemm(
     true, out, data, actScales, sums, packed, scales, mins, bias, residual, scratch, m, n, kp,
-    actGroup, weightGroup,
+    actGroup, weightGroup, n,
+  );
+}
+
+/** Some of the columns: out, residual, weights, scales and bias begin with the first of them. */
+export function gemmPartQd8F32Qb4w(
+  out: usize,
+  data: usize,
+  actScales: usize,
+  sums: usize,
+  packed: usize,
+  scales: usize,
+  mins: usize,
+  bias: usize,
+  residual: usize,
+  scratch: usize,
+  m: i32,
+  n: i32,
+  kp: i32,
+  actGroup: i32,
+  weightGroup: i32,
+  stride: i32,
+): void {
+  gemm(
+    true, out, data, actScales, sums, packed, scales, mins, bias, residual, scratch, m, n, kp,
+    actGroup, weightGroup, stride,
   );
 }

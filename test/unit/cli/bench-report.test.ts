@@ -21,6 +21,7 @@ const SUBJECT: BenchSubject = {
   runtime: 'Node 24.0.0',
   check: { compared: 'a prompt at once and token by token', firstLayer: 1.5e-7, end: 0.0806 },
   peakRss: 400e6,
+  memory: { weights: 139e6, slots: 0, activations: 1e6, kv: 0, buffers: 0, runtime: 260e6 },
 };
 
 const RAN = { threads: 1, backend: 'wasm (relaxed)' };
@@ -67,7 +68,7 @@ test('md is a table as llama-bench writes it, and what ran below it', () => {
 cpu: A CPU; Node 24.0.0
 kernels: gemmQd8F32Qc8w relaxed (i16 dot) [int8]
 checked before: a prompt at once and token by token are 1.5e-7 apart behind layer 1, 0.081 at the end
-highest memory of the process: 400.0 MB
+highest memory of the process: 400.0 MB: 260.0 MB runtime, 139.0 MB weights, 1.00 MB activations
 `,
   );
 });

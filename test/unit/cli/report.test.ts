@@ -14,6 +14,10 @@ const info = (name: TrainedModelInfo['name'], parameters: number): TrainedModelI
   bytes: 400,
 });
 
+const KINDS = {
+  ...{ weights: 139e6, slots: 0, activations: 76e6, kv: 0, buffers: 7e6, runtime: 290e6 },
+};
+
 const PART = {
   ...{ rows: 1, duplicates: 0, contradictions: 0, alsoInTrain: 0 },
   ...{ tokens: 9, longest: 9, truncated: 0 },
@@ -41,7 +45,7 @@ const REPORT: TrainReport = {
   validation: { parallel: 0.75, probe: 0.75, mix: 0.75 },
   seconds: { wall: 83, device: 60.25, server: 20, hidden: 15 },
   bytes: { up: 7_350_000, down: 98_000 },
-  memory: { devicePeakRss: 512e6, accounted: 215e6 },
+  memory: { devicePeakRss: 512e6, accounted: 215e6, kinds: KINDS },
   tokens: { computed: 21_000, prefix: 0, perSecond: 348.5, truncatedSamples: 0 },
   kernels: 'gemmQd8F32Qc8w',
   deviceBackend: 'wasm (relaxed)',
@@ -90,7 +94,10 @@ describe('renderReport', () => {
     assert.equal(rowOf(text, 'device computing'), '60.3 s, 21000 tokens at 349/s');
     assert.equal(rowOf(text, 'server training'), '20.0 s, 75% of it hidden behind the device');
     assert.equal(rowOf(text, 'bytes up, down'), '7.35 MB, 98.0 kB');
-    assert.equal(rowOf(text, 'device memory'), '512.0 MB peak resident, 215.0 MB of it tensors');
+    assert.equal(
+      rowOf(text, 'device memory'),
+      '512.0 MB peak resident: 290.0 MB runtime, 139.0 MB weights, 76.0 MB activations, 7.00 MB buffers',
+    );
     assert.equal(rowOf(text, 'examples in front'), undefined);
     assert.equal(rowOf(text, 'cut to --max-seq-length'), undefined);
   });
