@@ -93,3 +93,31 @@ test('labels of a regression are any numbers', () => {
   const labels = [-1.25, 1e-9];
   assert.deepEqual(assembly.takeBatch({ ...BATCH, ...rowsOf(2), labels }).labels, labels);
 });
+
+test('rows of a language model send as many tokens as they count', () => {
+  const head = { sha256: 'ab'.repeat(32), bytes: 100 };
+  const lm = { ...job, task: { kind: 'lm', vocab: 9, maxTokens: 3, head } } as const;
+  const whole = (batch: object, rowCount = 4) => {
+    const assembly = new BatchAssembly(lm, 2, NO_PROGRESS);
+    for (const layer of [2, 4]) assembly.takeTile(tile({ layer, rowCount }));
+    return () =>
+      assembly.takeBatch({
+        ...BATCH,
+        rows: [0, 1],
+        counts: [1, 3],
+        labels: [0, 8, 1, 2],
+        ...batch,
+      });
+  };
+  const { taps, ...rest } = whole({})();
+  assert.deepEqual(rest, { split: 'train', rows: [0, 1], counts: [1, 3], labels: [0, 8, 1, 2] });
+  assert.equal(taps[0].length, 4 * ROW_BYTES);
+  assert.throws(whole({ labels: [0, 9, 1, 2] }), hasCode('E_JOB', /label 9 is no token below 9/));
+  assert.throws(whole({ counts: [4], rows: [0] }), hasCode('E_JOB', /a row of 4 tokens, 3 are/));
+  assert.throws(whole({ counts: undefined }), hasCode('E_JOB', /tokens are counted/));
+  assert.throws(() => whole({}, 7), hasCode('E_JOB', /7 rows, a batch has 6/));
+  const counted = fresh();
+  for (const layer of [2, 4]) counted.takeTile(tile({ layer }));
+  const batch = { ...BATCH, ...rowsOf(2), counts: [1, 1] };
+  assert.throws(() => counted.takeBatch(batch), hasCode('E_JOB', /for it alone/));
+});
