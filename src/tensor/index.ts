@@ -41,6 +41,8 @@ export {
   type WasmVariant,
   wasmBackend,
 } from './backends/wasm/index.ts';
+export type { ThreadPort } from './backends/wasm/kernel-thread.ts';
+export type { KernelThread, SpawnThread } from './backends/wasm/thread-pool.ts';
 export { compile } from './compile.ts';
 export {
   bytesPerElement,

@@ -28,7 +28,9 @@ export interface ThreadReady {
 
 /** The end of a channel that a thread has. */
 export interface ThreadPort {
+  /** Sends to the other end, by structured clone. */
   postMessage(value: unknown): void;
+  /** Calls `callback` for every message; those that came before wait for it. */
   onMessage(callback: (value: unknown) => void): void;
 }
 
