@@ -25,7 +25,8 @@ const USAGE = `npm run bench -- [--filter REGEX] [--all] [--quick] [--json] [--h
   --html FILE     one page with the roofline and a bar a case, beside what is printed
   --list          names only
 Names are FAMILY/[KIND/]VARIANT/SHAPE: matmul, attention, attention-grad, rms-norm, softmax, gelu,
-cross-entropy, adamw, codec, quant, steps. Every case is compared with its reference before it is timed.
+cross-entropy, adamw, codec, quant, server (a whole train step), steps. Every case is compared with its
+reference before it is timed.
 GOP/s count 2MNK a matmul, GB/s the bytes of operands and results; peak is the share of what a loop of
 the same multiply-accumulates over registers alone reached in this run, roof the share of that or of
 reading the bytes, whichever binds; both of the fastest sample.
