@@ -1,7 +1,15 @@
 // Not by model/'s barrel: a browser loads this file without a bundler.
 import type { SideModel } from '../model/index.ts';
 import { type AdamWState, adamwStep } from '../model/optim.ts';
-import { affine, type Tensor, type Tree, valueAndGrad } from '../tensor/index.ts';
+import {
+  add,
+  affine,
+  flatten,
+  mapTree,
+  type Tensor,
+  type Tree,
+  valueAndGrad,
+} from '../tensor/index.ts';
 import type { Objective } from './objective.ts';
 import type { TrainingOptions } from './training-options.ts';
 
@@ -36,6 +44,12 @@ export function sideGradients<P extends Tree>(
     const loss = objective.loss(model.logits(p, taps), targets, labelSmoothing);
     return share === 1 ? loss : affine(loss, share);
   })(params);
+}
+
+/** The sum of two trees of one form, leaf by leaf. */
+export function addTrees(a: Tree, b: Tree): Tree {
+  const others = flatten(b);
+  return mapTree(a, (leaf, path) => add(leaf, others.get(path) as Tensor));
 }
 
 /**

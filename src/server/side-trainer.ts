@@ -15,23 +15,21 @@ import {
   warmupCosine,
 } from '../model/index.ts';
 import {
-  add,
   type Backend,
   disposeTree,
   FormatError,
-  flatten,
   keep,
   leaves,
-  mapTree,
   random,
   scope,
   type Tensor,
   type Tree,
 } from '../tensor/index.ts';
+import { asGoodAsBest } from './choose-epoch.ts';
 import { lmObjective } from './lm-objective.ts';
 import { type EpochScore, type Objective, objectives, type RowScore } from './objective.ts';
 import { ReceivedRows, type Row, type Unit } from './received-rows.ts';
-import { sideGradients, sideUpdate } from './side-step.ts';
+import { addTrees, sideGradients, sideUpdate } from './side-step.ts';
 import {
   exportFit,
   type FitCursor,
@@ -417,21 +415,4 @@ export class SideTrainer {
     if (!this.aim) throw new FormatError('training: the output head has not come', 'E_LM_HEAD');
     return this.aim;
   }
-}
-
-/** The sum of two trees of one form, leaf by leaf. */
-function addTrees(a: Tree, b: Tree): Tree {
-  const others = flatten(b);
-  return mapTree(a, (leaf, path) => add(leaf, others.get(path) as Tensor));
-}
-
-/**
- * Those that lie within one standard error of the best on the validation rows: by accuracy, or
- * without classes by loss (the rule of Breiman et al. 1984, section 3.4.3). The last of them is
- * taken: between epochs that the rows cannot tell apart, the one at the lower learning rate.
- */
-function asGoodAsBest(models: readonly TrainedModel[]): TrainedModel[] {
-  const score = ({ validAccuracy, validLoss }: TrainedModel) => validAccuracy ?? -validLoss;
-  const best = models.reduce((a, b) => (score(b) > score(a) ? b : a));
-  return models.filter((model) => score(model) >= score(best) - best.validError);
 }
