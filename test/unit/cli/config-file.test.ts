@@ -68,6 +68,16 @@ label-column: 'yes, "this"'
     assert.deepEqual(flags('server: a\ntaps: last,mean').taps, ['last', 'mean']);
   });
 
+  it('takes a number or a word where a flag does', () => {
+    const threads = (yaml: string) => flags(`server: ws://host:1\n${yaml}`).threads;
+    assert.deepEqual(
+      [threads('threads: 2'), threads('threads: auto'), threads("threads: '4'")],
+      [2, 'auto', 4],
+    );
+    assert.throws(() => threads('threads: 0'), /threads: It must be auto, or a whole number/);
+    assert.throws(() => threads('threads: true'), { code: 'E_CONFIG' });
+  });
+
   it('gives way to flags, before it and after it', () => {
     writeFileSync(FILE, 'server: from-file\nepochs: 7\nseed: 4\njson: true\n');
     const { root, train } = program();

@@ -10,6 +10,7 @@ import {
   layerChoice,
   type ModelFlags,
   type TapFlags,
+  threadsOf,
 } from '../../../src/cli/flags.ts';
 import {
   addTrainingFlags,
@@ -106,6 +107,15 @@ describe('the flags of a training job', () => {
     );
   });
 
+  it('take a number of threads, or as many as there are cores', () => {
+    assert.deepEqual(
+      [parsed().threads, parsed('--threads', '3').threads, parsed('--threads', 'auto').threads],
+      ['auto', 3, 'auto'],
+    );
+    assert.equal(threadsOf(3), 3);
+    assert.ok(threadsOf('auto') >= 1 && threadsOf('auto') <= 16);
+  });
+
   it('name the flag that an old one became', () => {
     assert.throws(() => parsed('--weights', 'int8'), /It is --precision int8 now\./);
   });
@@ -120,6 +130,7 @@ describe('the flags of a training job', () => {
       ['--layers', 'some'],
       ['--epochs', '0'],
       ['--device-backend', 'gpu'],
+      ...['0', '65', '1.5', 'all', ''].map((threads) => ['--threads', threads]),
       ['--no-such-flag'],
     ]) {
       assert.throws(
