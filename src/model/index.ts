@@ -95,7 +95,6 @@ export { packedMatrixBytes, packMatrix } from './pack-matrix.ts';
 export {
   type ByteSink,
   type Digest,
-  type Hasher,
   type PackedContent,
   PackedFile,
   PackedWriter,

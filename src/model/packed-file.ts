@@ -1,4 +1,4 @@
-import type { ByteSource } from '../platform/byte-source.ts';
+import type { ByteSource, Hasher } from '../platform/byte-source.ts';
 import {
   BLOCK,
   PACK_LAYOUT,
@@ -42,13 +42,6 @@ const VERIFY_BYTES = 2 ** 18;
 
 /** SHA-256 of bytes as 64 lower-case hex digits. */
 export type Digest = (bytes: Uint8Array) => string | Promise<string>;
-
-/** A SHA-256 over bytes that come in pieces. */
-export interface Hasher {
-  update(bytes: Uint8Array): void;
-  /** 64 lower-case hex digits. */
-  hex(): string;
-}
 
 /** Where a file of packed weights is written: positional, like the reads. */
 export interface ByteSink {

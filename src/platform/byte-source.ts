@@ -25,6 +25,14 @@ export interface ByteSource {
   close(): Promise<void>;
 }
 
+/** A SHA-256 over bytes that come in pieces. */
+export interface Hasher {
+  /** Takes the next piece. */
+  update(bytes: Uint8Array): void;
+  /** 64 lower-case hex digits. */
+  hex(): string;
+}
+
 /**
  * Checks a byte range against a source before anything is allocated for it.
  * @throws FormatError `E_TRUNCATED` when `offset` or `length` is no whole number of bytes at or

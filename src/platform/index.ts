@@ -3,7 +3,7 @@
  * clock, calls to another thread. The Node side is `platform/node`.
  * @module
  */
-export { type ByteSource, checkRange, memoryByteSource } from './byte-source.ts';
+export { type ByteSource, checkRange, type Hasher, memoryByteSource } from './byte-source.ts';
 export { monotonicMs, stopwatch } from './clock.ts';
 export {
   connectRpc,

@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { parentPort as nodeParentPort, type TransferListItem, Worker } from 'node:worker_threads';
 import { FormatError, MobillmError, UsageError } from '../tensor/errors.ts';
-import { type ByteSource, checkRange } from './byte-source.ts';
+import { type ByteSource, checkRange, type Hasher } from './byte-source.ts';
 import type { WorkerPort } from './worker.ts';
 
 const LINE_FEED = 0x0a;
@@ -379,7 +379,7 @@ export function sha256Bytes(bytes: Uint8Array): string {
 }
 
 /** A SHA-256 over bytes that come in pieces. */
-export function sha256Hasher(): { update(bytes: Uint8Array): void; hex(): string } {
+export function sha256Hasher(): Hasher {
   const hash = createHash('sha256');
   return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
 }
