@@ -51,7 +51,7 @@ const CASES: Record<string, Case> = {
     allowed: ['../tensor/errors.ts', '../tensor/random.ts'],
   },
   'platform/a.ts': { refused: ['node:fs', '../model/a.ts'], allowed: ['../tensor/errors.ts'] },
-  'platform/node.ts': { refused: ['../model/a.ts', '../threads/a.ts'], allowed: ['node:fs'] },
+  'platform/node-read.ts': { refused: ['../model/a.ts', '../threads/a.ts'], allowed: ['node:fs'] },
   'threads/a.ts': {
     refused: ['../tensor/index.ts', '../quant/a.ts', '../model/a.ts', 'node:fs', 'ws'],
     allowed: ['../platform/node.ts', '../tensor/backends/wasm/kernel-thread.ts'],
