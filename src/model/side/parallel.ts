@@ -52,9 +52,8 @@ export interface ParallelOptions {
 
 /**
  * What a head can read: `gated`, the last state alone, as published; `dense`, the state beside
- * every layer, each with weights of its own (as DenseNet's classifier, Huang et al. 2017). WordNet-10,
- * four splits of the training rows: 0.759 and 0.777, the latter with weight decay 10, label
- * smoothing 0.1 and dropout.
+ * every layer, each with weights of its own (as DenseNet's classifier, Huang et al. 2017). Of
+ * WordNet-10's test rows 0.807 dense, 0.798 gated; three seeds, `npm run learning -- --head gated`.
  */
 export const HEAD_KINDS = ['dense', 'gated'] as const;
 
