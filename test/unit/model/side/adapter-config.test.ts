@@ -32,7 +32,8 @@ describe('parseAdapterConfig', () => {
     const faults: [Record<string, unknown>, string][] = [
       [{ peft_type: 'LORA' }, 'peft_type'],
       [{ format_version: 2 }, 'format_version'],
-      [{ task_type: 'CAUSAL_LM' }, 'task_type'],
+      [{ task_type: 'TOKEN_CLS' }, 'task_type'],
+      [{ task_type: 'CAUSAL_LM' }, 'lm'],
       [{ base_model: { ...CONFIG.base_model, sha256: 'ab' } }, 'base_model.sha256'],
       [{ base_model: { ...CONFIG.base_model, hidden_size: 0 } }, 'base_model.hidden_size'],
       [{ precision: 'int2' }, 'precision'],
