@@ -1,29 +1,25 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import {
-  gatherQuantizedRows,
-  linearQuantized,
-  packQc8w,
-  quantizeRows,
-} from '../../../src/quant/index.ts';
+import { linearQuantized, packQc8w, quantizeRows } from '../../../src/quant/index.ts';
 import { scratchBytes } from '../../../src/quant/kernels/table.ts';
 import { quantOf } from '../../../src/quant/runtime.ts';
+import { scope, type TypedArray, tensor } from '../../../src/tensor/index.ts';
 import {
-  type Backend,
-  scope,
-  type Tensor,
-  type TypedArray,
-  tensor,
-} from '../../../src/tensor/index.ts';
-import { FORMATS, nameOf, pack, randomOf, scalar, simd, valuesOf } from '../../support/quant.ts';
+  kernelCases,
+  nameOf,
+  randomOf,
+  runKernels,
+  scalar,
+  simd,
+  valuesOf,
+} from '../../support/quant.ts';
 import { seed } from '../../support/sizes.ts';
 
 /** Rows, columns and inputs before, at and behind tiles of 4, 8, 16 and 32. */
 const rows = fc.constantFrom(1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 33);
 const columns = fc.constantFrom(1, 2, 7, 8, 9, 15, 16, 17, 24, 31);
 const inner = fc.constantFrom(1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 160, 257);
-const actGroup = fc.constantFrom(undefined, 32, 64, 128);
 
 /** Bits, not values: -0 is not 0, and every NaN is equal. */
 function assertSameBits(got: TypedArray, expected: TypedArray, what: string): void {
@@ -37,46 +33,11 @@ function assertSameBits(got: TypedArray, expected: TypedArray, what: string): vo
 
 describe('integer kernels', () => {
   it('SIMD gives the scalar twin to the bit: rows, products with bias and residual, gathers', () => {
-    const params = fc.record({
-      m: rows,
-      n: columns,
-      k: inner,
-      group: actGroup,
-      format: fc.constantFrom(...FORMATS),
-      bias: fc.boolean(),
-      residual: fc.boolean(),
-      from: seed,
-    });
     fc.assert(
-      fc.property(params, ({ m, n, k, group, format, bias, residual, from }) => {
-        const x = valuesOf(from, m * k);
-        const w = valuesOf(from + 1, n * k);
-        const b = valuesOf(from + 2, n);
-        const r = valuesOf(from + 3, m * n);
-        if (m > 1) x.fill(0, 0, k);
-        const ids = Int32Array.from([n - 1, 0, n >> 1]);
-        const run = (backend: Backend) =>
-          scope(() => {
-            using weight = pack(format, w, n, k, backend);
-            const on = (values: TypedArray, shape: number[]) => tensor(values, shape, { backend });
-            const q = quantizeRows(on(x, [m, k]), { groupSize: group });
-            const y = linearQuantized(q, weight, {
-              bias: bias ? on(b, [n]) : undefined,
-              residual: residual ? on(r, [m, n]) : undefined,
-            });
-            const gathered = gatherQuantizedRows(weight, on(ids, [3]));
-            const all: Record<string, Tensor> = {
-              data: q.data,
-              scales: q.scales,
-              sums: q.sums,
-              y,
-              gathered,
-            };
-            return Object.entries(all).map(([name, one]) => [name, one.toArray()] as const);
-          });
-        const expected = run(scalar);
+      fc.property(kernelCases({ m: rows, n: columns, k: inner }), (one) => {
+        const expected = runKernels(one, scalar);
         for (const backend of simd) {
-          run(backend).forEach(([name, got], i) => {
+          runKernels(one, backend).forEach(([name, got], i) => {
             assertSameBits(got, expected[i][1], `${nameOf(backend)}, ${name}`);
           });
         }

@@ -2,7 +2,7 @@
 import { loadTail, madd, sumLanes, sumLanes4 } from './math';
 
 /** C[4,8] (+)= A[4,k] B[k,8]; rows of A contiguous. */
-export function tileRows(
+function tileRows(
   c: usize, ldc: usize, a: usize, lda: usize, b: usize, ldb: usize, k: i32, accumulate: bool,
 ): void {
   let a1 = a + lda;
@@ -67,7 +67,7 @@ export function tileRows(
 }
 
 /** C[4,8] (+)= A[k,4]^T B[k,8]; four neighbours of A a step. */
-export function tilePanel(
+function tilePanel(
   c: usize, ldc: usize, a: usize, lda: usize, b: usize, ldb: usize, k: i32, accumulate: bool,
 ): void {
   let c00 = f32x4.splat(0);
@@ -186,7 +186,7 @@ function storeTile(
 }
 
 /** C[1,8] (+)= sum_i a[i * step] B[i,:8]; four steps at a time, or the sums would wait on each other. */
-export function tileRow(
+function tileRow(
   c: usize, a: usize, step: usize, b: usize, ldb: usize, k: i32, accumulate: bool,
 ): void {
   let p0 = f32x4.splat(0);
