@@ -90,7 +90,7 @@ test('the adapter folder says what it is and to which model it belongs', () => {
     'adapter_config.json',
   );
   assert.equal(config.peft_type, 'MOBILLM_SIDE');
-  assert.equal(config.format_version, 1);
+  assert.equal(config.format_version, 2);
   const sha256 = createHash('sha256').update(readFileSync(space.model)).digest('hex');
   assert.equal(config.base_model.sha256, sha256);
   assert.deepEqual(config.codec, { bits: 4, group_size: 64 });

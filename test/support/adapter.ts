@@ -10,7 +10,7 @@ import { channelAffine } from './side.ts';
 /** The configuration of a small adapter: two layers of width 5, two kinds, three classes. */
 export const ADAPTER_CONFIG: AdapterConfig = {
   peft_type: 'MOBILLM_SIDE',
-  format_version: 1,
+  format_version: 2,
   task_type: 'SEQ_CLS',
   base_model: {
     name: 'tiny',

@@ -3,8 +3,8 @@ import { FormatError } from '../../tensor/index.ts';
 import { HEAD_KINDS } from './parallel.ts';
 import { SIDE_NAMES } from './registry.ts';
 
-/** Version of the adapter folder's layout; readers refuse a newer one. */
-export const ADAPTER_FORMAT_VERSION = 1;
+/** Version of the adapter folder's layout; readers refuse any other. 1 had `weights` for `precision`. */
+export const ADAPTER_FORMAT_VERSION = 2;
 
 /** `adapter_config.json`: all that is needed to run the adapter, and how it came to be. */
 const fields = z.object({

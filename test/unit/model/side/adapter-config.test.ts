@@ -31,7 +31,8 @@ describe('parseAdapterConfig', () => {
   it('names file and key of each fault', () => {
     const faults: [Record<string, unknown>, string][] = [
       [{ peft_type: 'LORA' }, 'peft_type'],
-      [{ format_version: 2 }, 'format_version'],
+      [{ format_version: 1 }, 'format_version'],
+      [{ format_version: 3 }, 'format_version'],
       [{ task_type: 'TOKEN_CLS' }, 'task_type'],
       [{ task_type: 'CAUSAL_LM' }, 'lm'],
       [{ base_model: { ...CONFIG.base_model, sha256: 'ab' } }, 'base_model.sha256'],
