@@ -80,7 +80,7 @@ const lossOf = (tokens: readonly number[]) => ({
 });
 
 /** What rows of a language model's data are, in words. */
-const SHAPES: Readonly<Record<LmShape, string>> = {
+export const SHAPE_WORDS: Readonly<Record<LmShape, string>> = {
   text: 'texts',
   prompt: 'prompts with completions',
   messages: 'conversations',
@@ -122,7 +122,7 @@ export function renderData(report: DataReport, maxSeqLength: number): string {
   const learnt = parts.map(({ name, part }) => `${count(part.loss?.tokens ?? 0)} of ${name}`);
   const what = numbers ? 'labels are numbers: regression' : `${count(classes.length)} classes`;
   const lines = [
-    `${rows} rows, ${shape ? `${SHAPES[shape]}: language model` : what}`,
+    `${rows} rows, ${shape ? `${SHAPE_WORDS[shape]}: language model` : what}`,
     shape
       ? `tokens in the loss: ${learnt.join(', ')}`
       : numbers

@@ -1,20 +1,19 @@
 import Table from 'cli-table3';
 import { epochBatches, type Sample } from '../data/index.ts';
 import {
-  checkLmLayers,
+  checkLayers,
   estimateTraffic,
   shapeOfPlan,
   surveyTokens,
-  type TapPlan,
   type TrafficEstimate,
   wordSample,
 } from '../device/index.ts';
 import { createSideModel, type SideShape, sampleBytes } from '../model/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
-import { cpuBackend, disposeTree, leaves, random, UsageError } from '../tensor/index.ts';
+import { cpuBackend, disposeTree, leaves, random } from '../tensor/index.ts';
 import { type DataReport, renderData } from './data-report.ts';
 import { sentLabels } from './evaluate.ts';
-import { threadsOf } from './flags.ts';
+import { deviceThreads } from './load-device.ts';
 import { type MemoryKinds, renderKinds, totalOf } from './memory-kinds.ts';
 import { planMemory } from './memory-plan.ts';
 import { openModelPath } from './model-files.ts';
@@ -148,7 +147,7 @@ export async function dryRun(
         device: await planMemory(model, {
           precision: flags.precision,
           weights: flags.weights,
-          threads: flags.threads === undefined ? 1 : threadsOf(flags.threads),
+          threads: deviceThreads(flags),
           lengths: widest,
           prefixTokens,
         }),
@@ -164,17 +163,6 @@ export async function dryRun(
 function rowsSent(samples: number, lossTokens: SurveyedJob['lossTokens']): number {
   if (!lossTokens) return samples;
   return [...lossTokens.train, ...lossTokens.valid].reduce((sum, tokens) => sum + tokens, 0);
-}
-
-function checkLayers(plan: TapPlan, numHiddenLayers: number): void {
-  const bad = plan.layers.find((layer) => layer > numHiddenLayers);
-  if (bad === undefined && plan.layers.length > 0) {
-    if (plan.lm) checkLmLayers(plan.layers, numHiddenLayers);
-    return;
-  }
-  throw new UsageError(
-    `--layers: ${bad ?? 'none'} given, the model has layers 1 to ${numHiddenLayers} (0 is the embedding)`,
-  );
 }
 
 function countParameters(

@@ -46,6 +46,7 @@ export async function evaluateLm(
     ...{ readText, listFiles, columns: columnsOf(flags) },
     shape: config.lm?.shape,
   });
+  const wanted = pattern && answersOf(rows, config, pattern);
   const device = await openAdapter(adapter, flags, options);
   const line = new ProgressLine({ silent: options.quiet });
   const progress = (what: string, of: readonly Sample[]) => {
@@ -61,7 +62,7 @@ export async function evaluateLm(
     const scored = await scoreRows(device, 'adapter', rows, batchSize, onBatch);
     const onRow = progress('answers', rows);
     const match =
-      pattern && (await exactMatch(device, config, rows, pattern, flags.maxTokens, onRow));
+      wanted && (await exactMatch(device, config, rows, wanted, flags.maxTokens, onRow));
     line.done();
     const { scores, truncated: truncatedSamples } = scored;
     const { kernels, backend } = device.info;
@@ -100,39 +101,53 @@ export function answerIn(text: string, pattern: RegExp): string | undefined {
   return match?.findLast((group) => group !== undefined)?.trim();
 }
 
+/** What is to be answered, and the pattern that finds it. */
+interface Wanted {
+  readonly pattern: RegExp;
+  /** A row's each. */
+  readonly answers: readonly string[];
+}
+
+/** The answers in the rows' own completions. @throws UsageError, FormatError (E_DATA) where there is none */
+function answersOf(rows: readonly Sample[], { lm }: AdapterConfig, pattern: RegExp): Wanted {
+  if (lm?.shape !== 'prompt') {
+    throw new UsageError('--answer-regex: it takes rows of prompts and completions');
+  }
+  const answers = rows.map(({ label }, i) => {
+    const answer = answerIn(label, pattern);
+    if (answer !== undefined) return answer;
+    throw new FormatError(
+      `data: row ${i + 1}: --answer-regex finds nothing in its completion`,
+      'E_DATA',
+    );
+  });
+  return { pattern, answers };
+}
+
 /** Lets the frozen and the tuned model complete every prompt, greedily, and compares the answers. */
 async function exactMatch(
   device: DeviceThread,
   config: AdapterConfig,
   rows: readonly Sample[],
-  pattern: RegExp,
+  { pattern, answers }: Wanted,
   maxTokens: number,
   onRow: (done: number) => void,
 ): Promise<ExactMatch> {
   const { lm, template } = config;
-  if (lm?.shape !== 'prompt') {
-    throw new UsageError('--answer-regex: it takes rows of prompts and completions');
-  }
+  const chat = lm?.chat === true;
   const right = { base: 0, tuned: 0 };
-  for (const [i, { text, label }] of rows.entries()) {
-    const wanted = answerIn(label, pattern);
-    if (wanted === undefined) {
-      throw new FormatError(
-        `data: row ${i + 1}: --answer-regex finds nothing in its completion`,
-        'E_DATA',
-      );
-    }
-    const prompt = lm.chat ? text : renderTemplate(template, { text, labels: [] });
+  for (const [i, { text }] of rows.entries()) {
+    const prompt = chat ? text : renderTemplate(template, { text, labels: [] });
     for (const which of ['base', 'tuned'] as const) {
       const request: GenerateRequest = {
-        ...{ prompt, chat: lm.chat, maxTokens, seed: 0 },
+        ...{ prompt, chat, maxTokens, seed: 0 },
         ...(which === 'tuned' && { adapter: 'adapter' }),
       };
       let made = '';
       await device.generate(request, (piece) => {
         made += piece;
       });
-      if (answerIn(made, pattern) === wanted) right[which]++;
+      if (answerIn(made, pattern) === answers[i]) right[which]++;
     }
     onRow(i + 1);
   }

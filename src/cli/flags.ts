@@ -274,7 +274,7 @@ export function addTapFlags(command: Command): Command {
     .addOption(
       new Option(
         '--layers <list>',
-        'backbone layers whose output is sent: 8,10,12 or 8-30/2 or all or auto',
+        'backbone layers whose output is sent: 8,10,12 or 8-30/2 or last or all or auto',
       )
         .argParser(layerChoice)
         .default(layerChoice('auto'), 'auto'),

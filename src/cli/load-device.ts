@@ -44,8 +44,8 @@ function packedLines({ state, path, bytes, notes }: PackedState, quiet: boolean)
   return [...notes.map((note) => `note: ${note}`), ...(quiet ? [] : words[state])];
 }
 
-/** @throws UsageError where several are asked of the reference, which has one */
-function deviceThreads({ deviceBackend, threads = 1 }: ModelFlags): number {
+/** Threads that compute. @throws UsageError where several are asked of the reference, which has one */
+export function deviceThreads({ deviceBackend, threads = 1 }: ModelFlags): number {
   if (deviceBackend === 'wasm') return threadsOf(threads);
   if (threads === 'auto' || threads === 1) return 1;
   throw new UsageError(

@@ -1,4 +1,5 @@
 import type { AdapterConfig } from '../model/index.ts';
+import { SHAPE_WORDS } from './data-report.ts';
 
 /** Text in a cell of a Markdown table. */
 const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
@@ -15,15 +16,8 @@ function naming(labels: readonly string[]): string {
   return `${labels.slice(0, NAMED).join(', ')}${more}`;
 }
 
-/** What a tuned language model's data was, in words. */
-const SHAPES = {
-  text: 'texts',
-  prompt: 'prompts with completions',
-  messages: 'conversations',
-} as const;
-
 function whatItIs({ labels, target, lm }: AdapterConfig): string {
-  if (lm) return `It tunes the text that the model makes, after ${SHAPES[lm.shape]},`;
+  if (lm) return `It tunes the text that the model makes, after ${SHAPE_WORDS[lm.shape]},`;
   if (!target) return `A classifier of ${labels.length} classes (${naming(labels)})`;
   return `It predicts a number (those it was trained on: mean ${target.mean}, deviation ${target.deviation})`;
 }

@@ -23,6 +23,8 @@ export interface AdapterFlags {
   readonly weights?: WeightPlace;
   /** Bytes of the whole process. */
   readonly memoryLimit?: number;
+  /** Samples run together, for what memory they take; one unless told. */
+  readonly batchSize?: number;
   /** False for --no-pack. */
   readonly pack?: boolean;
 }
@@ -63,6 +65,7 @@ export async function openAdapter(
       threads: flags.threads,
       weights: flags.weights,
       memoryLimit: flags.memoryLimit,
+      batchSize: flags.batchSize,
       maxSeqLength: config.max_seq_length,
       pack: flags.pack,
     },

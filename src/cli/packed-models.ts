@@ -2,7 +2,6 @@ import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promise
 import { basename, dirname, join } from 'node:path';
 import type {
   Backbone,
-  LayerReader,
   LoadProgress,
   PackedContent,
   StoredModel,
@@ -18,7 +17,6 @@ import {
   packingWeights,
   streamedWeights,
 } from '../model/packed-file.ts';
-import type { ByteSource } from '../platform/index.ts';
 import {
   cacheDir,
   fileByteSource,
@@ -68,8 +66,6 @@ export interface LoadPackedOptions {
   readonly mode: PackMode;
   /** `resident` unless told. */
   readonly weights?: WeightPlace;
-  /** Reads layers of the file at a path while others compute; where left out, they are read in between. */
-  readonly layerReader?: (source: ByteSource) => LayerReader;
   readonly onProgress?: LoadProgress;
 }
 
@@ -85,7 +81,9 @@ export async function loadPacked(
   const { precision, backend, onProgress } = options;
   const stream = options.weights === 'stream';
   if (stream && options.mode === 'never') {
-    throw new UsageError('--weights stream: reads packed weights, which --no-pack forbids');
+    throw new UsageError(
+      '--weights stream: reads packed weights, which --no-pack forbids and random weights do not have',
+    );
   }
   const mode = stream ? 'always' : options.mode;
   const load = (from: WeightSource) => model.load(from, precision, backend, onProgress);
@@ -108,7 +106,7 @@ export async function loadPacked(
       if (stream) {
         // Nobody looks at hashes in the middle of a pass, so the whole file is looked at now.
         await file.verify(sha256Hasher);
-        from = streamedWeights(weights, file, (options.layerReader ?? directReader)(source));
+        from = streamedWeights(weights, file, directReader(source));
       }
       const backbone = await load(from);
       kept = stream;

@@ -10,7 +10,7 @@ import { UsageError } from '../tensor/errors.ts';
 import type { DeviceInfo } from './device-thread.ts';
 
 const FILE = 'job.json';
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** All that decides what comes out of a job; a continued one has to be the same in it. */
 export interface JobIdentity {
@@ -55,6 +55,7 @@ const NAMES: Readonly<Record<string, string>> = {
   'data.valid': 'the validation rows (--data)',
   'plan.kinds': '--taps',
   'plan.bits': '--activation-bits',
+  'plan.lm': '--no-mask-prompt, or the shape or wording of the rows (--data, --template)',
   'plan.labels': 'the labels (--data)',
   'plan.prefix': 'the examples in front (--prefix-shots, --data)',
   'training.baselines': '--no-baselines',

@@ -85,7 +85,7 @@ export async function train(
   let progress: TrainProgress | undefined;
   try {
     device = await loadDevice(
-      { ...flags, model: modelPath },
+      { ...flags, model: modelPath, batchSize: options.batchSize },
       { quiet, signal, randomSeed: flags.randomBackbone ? flags.seed : undefined },
     );
     const welcome = await greet(connection, {

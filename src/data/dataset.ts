@@ -278,7 +278,9 @@ export async function loadDataset(folder: string, options: DatasetOptions): Prom
   const others: { valid?: Part; test?: Part } = single
     ? {}
     : { valid: await load('valid'), test: await load('test') };
-  const bare = train.rows.every(({ label, shape }) => label === undefined || shape !== undefined);
+  const bare =
+    columns?.label === undefined &&
+    train.rows.every(({ label, shape }) => label === undefined || shape !== undefined);
   if (options.task === 'lm' || (options.task === undefined && bare)) {
     const shape = lmShapeOf(train.rows, columns);
     const samples = (part: Part) => lmSamples(part, shape, columns);

@@ -24,7 +24,7 @@ import {
 import { calibrate, encodePooled } from './calibration.ts';
 import { type LossTokens, lossTokens } from './lm-wording.ts';
 import type { TapKind } from './tap-kinds.ts';
-import { checkLmLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
+import { checkLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps, takeTokens } from './tap-pooling.ts';
 import { wordSample } from './wording.ts';
 
@@ -88,13 +88,12 @@ export class DeviceEngine {
    */
   usePlan(plan: TapPlan): { prefixTokens: number } {
     const { numHiddenLayers, maxPositionEmbeddings } = this.backbone.config;
-    const bad = plan.layers.find((l) => !Number.isInteger(l) || l < 0 || l > numHiddenLayers);
-    if (bad !== undefined || plan.layers.length === 0) {
+    if (plan.lm && !this.backbone.outputHead) {
       throw new UsageError(
-        `--layers: ${bad ?? 'none'} given, the model has layers 1 to ${numHiddenLayers} (0 is the embedding)`,
+        `--task lm: ${this.backbone.config.modelType} is an encoder and makes no next token; use a decoder`,
       );
     }
-    if (plan.lm) checkLmPlan(plan, this.backbone);
+    checkLayers(plan, numHiddenLayers);
     this.prefix?.dispose();
     this.prefix = undefined;
     this.plan = plan;
@@ -226,7 +225,10 @@ export class DeviceEngine {
     const plan = this.currentPlan();
     const { backbone } = this;
     const { backend } = backbone;
-    const rows = samples.map((one) => wordSample(this.tokenizer, one, plan, this.chatTemplate));
+    // A row without a token in the loss says nothing, and may be none at all.
+    const rows = samples
+      .map((one) => wordSample(this.tokenizer, one, plan, this.chatTemplate))
+      .filter(({ loss = [] }) => loss.some((learnt, t) => learnt && t > 0));
     const ids = Int32Array.from(rows.flatMap((row) => row.ids));
     const { positions, labels } = lossTokens(rows);
     const truncated = rows.filter((row) => row.truncated).length;
@@ -268,16 +270,6 @@ export class DeviceEngine {
     if (!this.plan) throw new UsageError('device: usePlan comes before encode and classify');
     return this.plan;
   }
-}
-
-/** @throws UsageError for a model that makes no next token, or taps without its last layer */
-function checkLmPlan({ layers }: TapPlan, { family, config, outputHead }: Backbone): void {
-  if (family === 'encoder' || !outputHead) {
-    throw new UsageError(
-      `--task lm: ${config.modelType} is an encoder and makes no next token; use a decoder`,
-    );
-  }
-  checkLmLayers(layers, config.numHiddenLayers);
 }
 
 /** Frees an adapter's tensors. */

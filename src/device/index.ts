@@ -30,7 +30,7 @@ export {
   type TimedBatch,
 } from './run-job.ts';
 export { type SentKind, TAP_KINDS, type TapKind } from './tap-kinds.ts';
-export { checkLmLayers, type LmWording, outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
+export { checkLayers, type LmWording, outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 export { poolTaps, takeTokens } from './tap-pooling.ts';
 export { estimateTraffic, type TrafficEstimate } from './traffic.ts';
 export {

@@ -36,9 +36,15 @@ export function outputsOf(labels: readonly string[]): number {
   return Math.max(labels.length, 1);
 }
 
-/** @throws UsageError where a language model's taps are without its last layer */
-export function checkLmLayers(layers: readonly number[], numHiddenLayers: number): void {
-  if (layers.includes(numHiddenLayers)) return;
+/** @throws UsageError for layers that the model lacks, for none, and for a language model's without the last */
+export function checkLayers({ layers, lm }: TapPlan, numHiddenLayers: number): void {
+  const bad = layers.find((l) => !Number.isInteger(l) || l < 0 || l > numHiddenLayers);
+  if (bad !== undefined || layers.length === 0) {
+    throw new UsageError(
+      `--layers: ${bad ?? 'none'} given, the model has layers 1 to ${numHiddenLayers} (0 is the embedding)`,
+    );
+  }
+  if (!lm || layers.includes(numHiddenLayers)) return;
   throw new UsageError(
     `--layers: a language model is tuned at its output, so the last layer, ${numHiddenLayers}, must be among them`,
   );

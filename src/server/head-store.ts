@@ -26,7 +26,11 @@ export class HeadStore {
 
   /** The head of that hash; undefined where it is not held, or is damaged. */
   async get(sha256: string): Promise<Uint8Array | undefined> {
-    if (this.folder === undefined) return this.held.get(sha256);
+    if (this.folder === undefined) {
+      const held = this.held.get(sha256);
+      if (held) this.use(sha256, held);
+      return held;
+    }
     const bytes = await readFile(join(this.folder, `${sha256}.head`)).catch(() => undefined);
     if (!bytes) return undefined;
     const whole = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -39,8 +43,7 @@ export class HeadStore {
    */
   async put(sha256: string, bytes: Uint8Array): Promise<void> {
     if (this.folder === undefined) {
-      this.held.delete(sha256);
-      this.held.set(sha256, bytes);
+      this.use(sha256, bytes);
       for (const oldest of [...this.held.keys()].slice(0, -KEPT_IN_MEMORY)) {
         this.held.delete(oldest);
       }
@@ -58,5 +61,10 @@ export class HeadStore {
     );
     const old = times.sort((a, b) => b.ms - a.ms).slice(KEPT_ON_DISK);
     for (const { path } of old) await rm(path, { force: true });
+  }
+
+  private use(sha256: string, bytes: Uint8Array): void {
+    this.held.delete(sha256);
+    this.held.set(sha256, bytes);
   }
 }

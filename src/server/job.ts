@@ -47,6 +47,8 @@ export class Job {
   private cancelled = false;
   /** It can come to nothing, however often it is continued. */
   private hopeless = false;
+  /** Whether the device has been asked for an output head that has not come. */
+  private headDue = false;
   private readonly givenUp: Promise<undefined>;
   private fail: (error: Error) => void = () => {};
   /** Rejects when a step fails the job. */
@@ -133,6 +135,7 @@ export class Job {
     );
     const resumable = kept !== undefined;
     const sendHead = !(await this.findHead());
+    this.headDue = sendHead;
     await this.connection.send({
       ...{ type: 'accept', jobId: 1, resumable, batches, step },
       ...(sendHead && { sendHead }),
@@ -180,6 +183,7 @@ export class Job {
     const { task } = this.message;
     const file = await receiver.add(message);
     if (!file) return;
+    this.headDue = false;
     if (task.kind !== 'lm' || message.sha256 !== task.head.sha256) {
       throw new ProtocolError(`job: file ${file.name} is not the output head of the job`, 'E_JOB');
     }
@@ -246,7 +250,10 @@ export class Job {
           break;
         case 'finish':
           // A CANCEL behind it has already dropped rows before it.
-          if (!this.cancelled) assembly.checkComplete(message.rows);
+          if (this.cancelled) return;
+          assembly.checkComplete(message.rows);
+          // The training would wait for it without end.
+          if (this.headDue) throw new ProtocolError('job: the device sent no output head', 'E_JOB');
           return;
         case 'cancel':
           return;

@@ -48,7 +48,12 @@ export function registerEval(program: Command): void {
         const quiet = flags.json === true;
         const adapter = await readAdapterFolder(flags.adapterPath);
         const { labels, target, lm } = adapter.config;
-        if (lm) return evaluateLm(adapter, flags, { quiet, signal });
+        if (lm) {
+          if (flags.confusion !== undefined) {
+            throw new UsageError('--confusion: a language model has no classes to confuse');
+          }
+          return evaluateLm(adapter, flags, { quiet, signal });
+        }
         if (flags.answerRegex !== undefined) {
           throw new UsageError(
             '--answer-regex: the adapter makes no text that could hold an answer',

@@ -50,7 +50,7 @@ export function registerGenerate(program: Command): void {
     .option('--seed <n>', 'start of the random numbers', integer(0), 0)
     .option(
       '--adapter-path <folder>',
-      'adapter of a tuned language model; the prompt is worded as its data was, --model and --precision are its own',
+      'adapter of a tuned language model; the prompt is worded as its data was, --precision is its own, and --model unless given',
     )
     .option('--json', 'print one JSON object at the end instead of streaming')
     .action(async (flags: GenerateFlags) => {
@@ -105,8 +105,7 @@ async function openTuned(
       `--adapter-path: ${adapterPath} classifies and makes no text; mobillm predict runs it`,
     );
   }
-  const given = (name: 'model') => command.getOptionValueSource(name) !== 'default';
-  const model = given('model') ? flags.model : undefined;
+  const model = command.getOptionValueSource('model') === 'default' ? undefined : flags.model;
   const device = await openAdapter(adapter, { ...flags, adapterPath, model, threads }, options);
   const chat = flags.chat || lm.chat;
   const worded =

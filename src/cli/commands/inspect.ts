@@ -9,6 +9,7 @@ import {
   type WeightPrecision,
 } from '../../model/index.ts';
 import { fileByteSource } from '../../platform/node.ts';
+import { UsageError } from '../../tensor/errors.ts';
 import {
   type FileSummary,
   type MetadataValue,
@@ -65,7 +66,7 @@ export function registerInspect(program: Command): void {
         .default('int8'),
     )
     .addOption(weightsOption())
-    .option('--batch-size <n>', 'of the plan: samples of a batch', integer(1), 8)
+    .option('--batch-size <n>', 'of the plan: samples of a batch', integer(1), 32)
     .option('--max-seq-length <tokens>', 'of the plan: tokens of a sample', integer(1), 256)
     .addOption(threadsOption())
     .addOption(memoryLimitOption())
@@ -73,6 +74,9 @@ export function registerInspect(program: Command): void {
       await interruptible('inspection stopped', async (signal) => {
         const quiet = flags.json === true;
         const path = namesModel(model) ? await resolveModel(model, { quiet, signal }) : model;
+        if (flags.memoryLimit !== undefined && !flags.plan) {
+          throw new UsageError('--memory-limit: it is held against the plan; give --plan with it');
+        }
         if (flags.plan) {
           process.stdout.write(`${await planText(path, flags)}\n`);
           return;

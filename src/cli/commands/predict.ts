@@ -18,8 +18,10 @@ interface PredictFlags extends AdapterFlags {
 /** `mobillm predict`: classes of texts, on the device alone. */
 export function registerPredict(program: Command): void {
   addConfigFlag(addAdapterFlags(program.command('predict')))
-    .description('classify a text, or each line of standard input, on this machine alone')
-    .option('--text <text>', 'text to classify; without it, lines of standard input are read')
+    .description(
+      'classify a text or predict its number, or each line of standard input, on this machine alone',
+    )
+    .option('--text <text>', 'the text; without it, lines of standard input are read')
     .option('--text-pair <text>', 'its second part, where the adapter was trained on pairs')
     .option('--json', 'print a JSON object a line')
     .addHelpText(

@@ -115,7 +115,7 @@ export function registerServe(program: Command): void {
       `
 Runs until Ctrl-C, which is its normal end: exit code 0. Jobs under way are broken off, and saved
 with --state-dir; their devices are told. The log goes to standard error, a JSON object a line. What a device sends are
-hidden states and labels, never text; see "Privacy" in the README for what they give away. Beyond
+hidden states and labels, never text; see "What stays private, and what does not" in the README for what they give away. Beyond
 this machine, give --token, and put a TLS proxy in front: --server wss://... connects through it.`,
     )
     .action(async (flags: ServeFlags) => {

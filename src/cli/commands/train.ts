@@ -54,7 +54,7 @@ export function registerTrain(program: Command): void {
 Data: a line a sample, {"text": "...", "label": "..."} with an optional "text_pair"; or a table, csv
 (RFC 4180) or tsv (no quoting), whose first line names the columns; docs/data.md has the rest. Without
 a file valid a tenth of train validates. The text stays here; what is sent are hidden states, in few
-bits, and the labels: see "Privacy" in the README.
+bits, and the labels: see "What stays private, and what does not" in the README.
 
 A server with --state-dir keeps the job: after Ctrl-C, a crash of either end or a broken line, the same
 command with --resume goes on, and gives the adapter that it would have given. Until that is written,
