@@ -1,7 +1,8 @@
 // npm run learning -- [--data wordnet10|sentiment|DIR] [--seeds 0,1,2] [train's flags]: accuracy over
 // seeds.
-// One process, the same engine and trainer as `mobillm train`; the backbone runs once, and each seed
-// then splits, calibrates, encodes and trains anew.
+// One process, the same engine and trainer as `mobillm train`; the backbone runs once a row and prefix,
+// and each seed then splits, calibrates, encodes and trains anew. With --taps-folder the taps of all
+// layers are kept there, so that later runs with other layers, bits, sides or seeds need no backbone.
 import { basename } from 'node:path';
 import { Command } from 'commander';
 import { demoTemplates } from '../src/cli/commands/demo.ts';
@@ -14,6 +15,7 @@ import {
   integer,
   type ModelFlags,
   type TapFlags,
+  threadsOf,
 } from '../src/cli/flags.ts';
 import { resolveModel } from '../src/cli/load-device.ts';
 import { loadEngine } from '../src/cli/load-engine.ts';
@@ -30,6 +32,7 @@ import {
   encodePooled,
   shapeOfPlan,
   shotsPrefix,
+  type TapKind,
   type TapPlan,
 } from '../src/device/index.ts';
 import {
@@ -45,38 +48,27 @@ import type { ActivationBits } from '../src/quant/index.ts';
 import { SideTrainer, type Split, type TrainedModel } from '../src/server/index.ts';
 import { argmax, type Backend, scope } from '../src/tensor/index.ts';
 import { chooseRows } from './choose-rows.ts';
+import { type TapSource, TapStore } from './tap-store.ts';
 
 interface Flags extends ModelFlags, TapFlags, TrainingFlags {
   readonly data: string;
   readonly trainRows?: number;
   readonly testRows?: number;
   readonly seeds: string;
+  readonly tapsFolder?: string;
   readonly randomBackbone?: boolean;
 }
 
-/** A row's pooled taps, a layer after the other `[L, K, D]`, by sample object. */
-type Pool = Map<Sample, Float32Array>;
-
 const BATCH = 32;
 
-function pool(engine: DeviceEngine, samples: readonly Sample[], known: Pool): void {
-  const missing = samples.filter((sample) => !known.has(sample));
-  for (let start = 0; start < missing.length; start += BATCH) {
-    const part = missing.slice(start, start + BATCH);
-    const { taps } = engine.pool(part);
-    layersToSamples(taps, part.length).forEach((row, i) => {
-      known.set(part[i], row);
-    });
-    process.stderr.write(`\rbackbone: ${start + part.length}/${missing.length} samples `);
-  }
-  if (missing.length > 0) process.stderr.write('\n');
-}
+/** Kinds that are kept in files, beside those that are asked for. */
+const KEPT_KINDS: readonly TapKind[] = ['last', 'mean', 'template'];
 
-/** Samples back to per-layer batches, as the engine pools them. */
-function layersOf(samples: readonly Sample[], known: Pool, layers: number): Float32Array[] {
+/** Samples' taps to per-layer batches, as the engine pools them. */
+function layersOf(samples: readonly Sample[], store: TapStore, layers: number): Float32Array[] {
+  const rows = samples.map((sample) => store.get(sample));
+  const block = rows[0].length / layers;
   return Array.from({ length: layers }, (_, layer) => {
-    const rows = samples.map((sample) => known.get(sample) as Float32Array);
-    const block = rows[0].length / layers;
     const out = new Float32Array(rows.length * block);
     rows.forEach((row, b) => {
       out.set(row.subarray(layer * block, (layer + 1) * block), b * block);
@@ -90,8 +82,7 @@ async function runSeed(
   engine: DeviceEngine,
   folder: string,
   seed: number,
-  pools: Map<string, Pool>,
-  rowsOf: Map<string, Sample>,
+  storeOf: (plan: TapPlan) => TapStore,
 ): Promise<Map<string, { valid: number; test: number }>> {
   const read = async (path: string) => {
     const source = await readText(path);
@@ -100,18 +91,7 @@ async function runSeed(
     return count === undefined ? source : chooseRows(source, count, training);
   };
   const loaded = await loadDataset(folder, { readText: read, seed });
-  // Sample objects differ between loads; rows are the same when their text is.
-  const same = (sample: Sample) => {
-    const key = JSON.stringify(sample);
-    if (!rowsOf.has(key)) rowsOf.set(key, sample);
-    return rowsOf.get(key) as Sample;
-  };
-  const data = {
-    labels: loaded.labels,
-    train: loaded.train.map(same),
-    valid: loaded.valid.map(same),
-    test: (loaded.test ?? []).map(same),
-  };
+  const data = { ...loaded, test: loaded.test ?? [] };
   const shots = new Set(chooseShots(data.train, flags.prefixShots, seed));
   const train = data.train.filter((sample) => !shots.has(sample));
   const plan: TapPlan = {
@@ -123,20 +103,18 @@ async function runSeed(
     kinds: flags.taps,
     bits: Number(flags.activationBits) as ActivationBits,
   };
-  engine.usePlan(plan);
-  const known = pools.get(plan.prefix) ?? new Map();
-  pools.set(plan.prefix, known);
-  pool(engine, [...train, ...data.valid, ...data.test], known);
+  const store = storeOf(plan);
+  store.add(engine, [...train, ...data.valid, ...data.test]);
 
   const shape = shapeOfPlan(plan, engine.backbone.config.hiddenSize);
   const options = trainingOptions({ ...flags, seed }, ['probe', 'mix'], loaded.validFromTrain);
   const { batchSize } = options;
   const order = epochBatches({ count: train.length, batchSize, seed, epoch: 0 });
   const first = order[0].map((i) => train[i]);
-  const calibration = calibrate(layersOf(first, known, shape.layers), first.length, shape);
+  const calibration = calibrate(layersOf(first, store, shape.layers), first.length, shape);
   const codec = { bits: plan.bits, calibration };
   const encode = (samples: readonly Sample[]) =>
-    encodePooled(layersOf(samples, known, shape.layers), samples.length, shape, codec);
+    encodePooled(layersOf(samples, store, shape.layers), samples.length, shape, codec);
 
   const { backend } = engine.backbone;
   const rows = { train: train.length, valid: data.valid.length };
@@ -196,6 +174,7 @@ const command = new Command('learning')
   .option('--train-rows <n>', 'train on so many rows, classes in turn, by MD5', integer(1))
   .option('--test-rows <n>', 'test on so many rows, by MD5', integer(1))
   .option('--seeds <list>', 'seeds, with commas between', '0,1,2')
+  .option('--taps-folder <folder>', 'keep the taps of all layers there, and read what is there')
   .option('--random-backbone', 'control: random weights instead of the pretrained ones');
 const flags = addTrainingFlags(addTapFlags(addModelFlags(command)))
   .parse()
@@ -207,8 +186,9 @@ const family = await familyOfPath(path);
 const pairs = demo === undefined && (await loadDataset(folder, { readText })).pairs;
 const worded = demo && family !== 'encoder' ? demoTemplates[demo] : defaultTemplate(family, pairs);
 const chosen = { ...flags, template: flags.template ?? worded };
-const { engine } = await loadEngine({
+const { engine, fingerprint } = await loadEngine({
   path,
+  threads: threadsOf(flags.threads ?? 1),
   precision: flags.precision,
   backend: flags.deviceBackend,
   randomSeed: flags.randomBackbone ? 0 : undefined,
@@ -216,11 +196,26 @@ const { engine } = await loadEngine({
 console.log(
   `${flags.data}, ${flags.model}${flags.randomBackbone ? ' (random weights)' : ''}; ${engine.backbone.kernels}`,
 );
-const pools = new Map<string, Pool>();
-const rowsOf = new Map<string, Sample>();
+const source: TapSource = {
+  model: fingerprint,
+  precision: flags.precision,
+  layerCount: engine.backbone.config.numHiddenLayers,
+  width: engine.backbone.config.hiddenSize,
+};
+const stores = new Map<string, TapStore>();
+const storeOf = (plan: TapPlan) => {
+  const store = stores.get(plan.prefix) ?? newStore(plan);
+  stores.set(plan.prefix, store);
+  return store;
+};
+const newStore = (plan: TapPlan) => {
+  const kept = flags.tapsFolder && plan.template.split(/\{\w+\}/).at(-1) ? KEPT_KINDS : [];
+  const kinds = new Set([...kept, ...(plan.kinds as TapKind[])]);
+  return new TapStore(source, plan, [...kinds], flags.tapsFolder);
+};
 const all = new Map<string, { valid: number; test: number }[]>();
 for (const seed of flags.seeds.split(',').map(Number)) {
-  const results = await runSeed(chosen, engine, folder, seed, pools, rowsOf);
+  const results = await runSeed(chosen, engine, folder, seed, storeOf);
   for (const [name, result] of results) all.set(name, [...(all.get(name) ?? []), result]);
   console.log(
     `seed ${seed}: ${[...results].map(([name, { valid, test }]) => `${name} ${test.toFixed(3)} (validation ${valid.toFixed(3)})`).join(', ')}`,

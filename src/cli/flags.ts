@@ -281,7 +281,7 @@ export function addTapFlags(command: Command): Command {
     )
     .option(
       '--taps <list>',
-      'what is sent of a layer: last or first token, mean over tokens',
+      "what is sent of a layer: last or first token, mean over all tokens or over the template's words behind the text",
       tapKinds,
       ['last', 'mean'] as TapKind[],
     )

@@ -75,6 +75,16 @@ export function renderTemplate(template: string, values: TemplateValues): string
 
 const ONE_TEXT = '{sep} stands there, but this model reads one text, not a pair';
 
+/** The words of a template behind the last of what a row fills in: those that ask for its label. */
+export function templateTail(template: string): string {
+  const parts = partsOf(template);
+  const filled = parts.findLastIndex((part) => 'placeholder' in part);
+  return parts
+    .slice(filled + 1)
+    .map((part) => ('literal' in part ? part.literal : ''))
+    .join('');
+}
+
 /**
  * Checks a template against the data and the model before any work begins.
  * @param pairs whether the data's rows have a `text_pair`.

@@ -26,7 +26,7 @@ import { type LossTokens, lossTokens } from './lm-wording.ts';
 import type { TapKind } from './tap-kinds.ts';
 import { checkLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps, takeTokens } from './tap-pooling.ts';
-import { wordSample } from './wording.ts';
+import { tailTokens, wordSample } from './wording.ts';
 
 /** What came of a batch, whatever form its taps have. */
 export interface TapBatch<Taps> {
@@ -72,6 +72,8 @@ export class DeviceEngine {
   /** Words conversations, where the model has one. */
   readonly chatTemplate: ChatTemplate | undefined;
   private plan: TapPlan | undefined;
+  /** Tokens of the template's words behind the text, where they are tapped. */
+  private tail = 1;
   private prefix: KvCache | undefined;
   private calibration: ChannelAffine | undefined;
 
@@ -94,9 +96,11 @@ export class DeviceEngine {
       );
     }
     checkLayers(plan, numHiddenLayers);
+    const tail = plan.kinds.includes('template') ? tailTokens(this.tokenizer, plan.template) : 1;
     this.prefix?.dispose();
     this.prefix = undefined;
     this.plan = plan;
+    this.tail = tail;
     this.calibration = undefined;
     if (plan.prefix && this.backbone.family === 'encoder') {
       throw new UsageError(
@@ -172,7 +176,7 @@ export class DeviceEngine {
       const rows = (backend.view?.(handle, 'f32', numel) ?? hidden.toArray()) as Float32Array;
       taps[index] = tokens
         ? takeTokens(rows, tokens.positions, width)
-        : poolTaps(rows, lengths, width, plan.kinds as readonly TapKind[]);
+        : poolTaps(rows, lengths, width, plan.kinds as readonly TapKind[], this.tail);
     });
     last.dispose();
     const next = tokens && { labels: tokens.labels, counts: tokens.counts };

@@ -36,6 +36,7 @@ export { estimateTraffic, type TrafficEstimate } from './traffic.ts';
 export {
   surveyTokens,
   type TokenSurvey,
+  tailTokens,
   type WordedSample,
   type Wording,
   wordSample,

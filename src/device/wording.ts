@@ -1,5 +1,5 @@
 import type { Sample } from '../data/index.ts';
-import { renderSegments } from '../data/template.ts';
+import { renderSegments, templateTail } from '../data/template.ts';
 import type { ChatTemplate, Tokenizer } from '../model/index.ts';
 import { UsageError } from '../tensor/errors.ts';
 import { lossTokens, wordLm } from './lm-wording.ts';
@@ -63,6 +63,17 @@ export function wordSample(
     worded = tokensOf(tokenizer, { text: keep(text, fromText), textPair }, wording);
   }
   return { ...worded, truncated: true };
+}
+
+/**
+ * Tokens of the template's words behind the text.
+ * @throws UsageError where it ends with the text
+ */
+export function tailTokens(tokenizer: Tokenizer, template: string): number {
+  const tail = templateTail(template);
+  const ids = tokenizer.encodePlain?.(tail) ?? tokenizer.encode(tail);
+  if (ids.length > 0) return ids.length;
+  throw new UsageError('--taps: template is the mean over its words behind the text; it has none');
 }
 
 /** How long samples are as the backbone reads them. */

@@ -6,6 +6,7 @@ import {
   surveyTokens,
   type TapPlan,
   type TrafficEstimate,
+  tailTokens,
   wordSample,
 } from '../../device/index.ts';
 import type { ChatTemplate, Tokenizer } from '../../model/index.ts';
@@ -153,8 +154,10 @@ function viewSamples(
     const worded = wordSample(tokenizer, rows[row], plan, chatTemplate);
     const { ids, texts, truncated, loss } = worded;
     const last = ids.length - 1;
+    const all = ids.map((_, i) => i);
+    const tail = plan.kinds.includes('template') ? tailTokens(tokenizer, plan.template) : 1;
     const places = {
-      ...{ last: [last], first: [0], mean: ids.map((_, i) => i) },
+      ...{ last: [last], first: [0], mean: all, template: all.slice(-tail) },
       token: [...lossTokens([worded]).positions],
     };
     return {
@@ -188,6 +191,7 @@ function renderSample(view: SampleView, { split, layers, taps }: Preprocessed): 
     last: `last = token ${ids.length - 1}`,
     first: 'first = token 0',
     mean: `mean over tokens 0 to ${ids.length - 1}`,
+    template: `mean over the ${view.sent.template?.length ?? 0} tokens of the words behind the text`,
     token: `${view.sent.token?.length ?? 0} tokens, those before a token in the loss`,
   };
   const table = tokens.map(

@@ -45,7 +45,7 @@ const fields = z.object({
   prefix: z.string(),
   max_seq_length: z.int().positive(),
   layers: z.array(z.int().min(0)).min(1),
-  taps: z.array(z.enum(['last', 'mean', 'first', 'token'])).min(1),
+  taps: z.array(z.enum(['last', 'mean', 'template', 'first', 'token'])).min(1),
   codec: z.object({
     bits: z.union([1, 2, 3, 4, 8, 16].map((b) => z.literal(b as 1 | 2 | 3 | 4 | 8 | 16))),
     group_size: z.int().positive(),

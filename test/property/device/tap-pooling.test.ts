@@ -11,6 +11,8 @@ import { seed, smallSize } from '../../support/sizes.ts';
 const SUMMING = 1e-6;
 
 const kinds: fc.Arbitrary<TapKind[]> = fc.shuffledSubarray([...TAP_KINDS], { minLength: 1 });
+/** Tokens of a template's words, also more than a sample has. */
+const tails = fc.integer({ min: 1, max: 12 });
 const lengths = fc.array(fc.constantFrom(1, 2, 3, 5, 7, 11), { minLength: 1, maxLength: 6 });
 
 /** Hidden states `[T, D]` with an attention sink: the first token of each sequence is huge. */
@@ -23,22 +25,23 @@ function hiddenStates(lengths: readonly number[], width: number, seed: number): 
   );
 }
 
-test('last, first and mean are over the tokens as they are after the norm, kinds in order', () => {
+test('last, first, mean and template are over the tokens as they are after the norm, kinds in order', () => {
   fc.assert(
-    fc.property(lengths, smallSize, kinds, seed, (lengths, width, kinds, seed) => {
+    fc.property(lengths, smallSize, kinds, tails, seed, (lengths, width, kinds, tail, seed) => {
       const hidden = hiddenStates(lengths, width, seed);
       const normed = rmsNormRows(hidden.slice(), width);
-      const pooled = poolTaps(hidden, lengths, width, kinds);
+      const pooled = poolTaps(hidden, lengths, width, kinds, tail);
       const token = (t: number) => [...normed.subarray(t * width, (t + 1) * width)];
       let start = 0;
       const expected = lengths.flatMap((length) => {
         const tokens = Array.from({ length }, (_, t) => token(start + t));
         start += length;
-        const mean = Array.from(
-          { length: width },
-          (_, i) => tokens.reduce((sum, row) => sum + row[i], 0) / length,
-        );
-        const rows = { first: tokens[0], last: tokens[length - 1], mean };
+        const meanOf = (some: number[][]) =>
+          some[0].map((_, i) => some.reduce((sum, row) => sum + row[i], 0) / some.length);
+        const rows = {
+          ...{ first: tokens[0], last: tokens[length - 1] },
+          ...{ mean: meanOf(tokens), template: meanOf(tokens.slice(-tail)) },
+        };
         return kinds.flatMap((kind) => rows[kind]);
       });
       assertClose(pooled, expected, SUMMING, 'pooled');

@@ -67,6 +67,13 @@ describe('a plan', async () => {
     }
   });
 
+  it('is refused where it taps the words behind the text, and there are none', () => {
+    assert.throws(() => engine.usePlan({ ...PLAN, template: 'a {text}', kinds: ['template'] }), {
+      name: 'UsageError',
+      message: /^--taps: template is the mean over its words behind the text/,
+    });
+  });
+
   it('is refused with a prefix that leaves no room in the context', () => {
     const room = TINY.maxPositionEmbeddings - PLAN.maxSeqLength;
     assert.deepEqual(engine.usePlan({ ...PLAN, prefix: 'x'.repeat(room) }), { prefixTokens: room });
