@@ -126,11 +126,13 @@ export {
 } from './side/adapter-weights.ts';
 export { type HeadParams, headLogits, initHead } from './side/head.ts';
 export {
+  type CodedLmHead,
   decodeLmHead,
   encodeLmHead,
   type LmHead,
   lmLogits,
   lmLoss,
+  openLmHead,
   tokenLosses,
 } from './side/lm-head.ts';
 export { lmTuner } from './side/lm-tuner.ts';

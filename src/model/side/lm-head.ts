@@ -1,5 +1,6 @@
 import { decodeActivations, encodeActivations, encodedLength } from '../../quant/index.ts';
 import {
+  add,
   affine,
   type Backend,
   concat,
@@ -16,6 +17,7 @@ import {
   stack,
   sum,
   Tensor,
+  type Tree,
   tensor,
   valueAndGrad,
 } from '../../tensor/index.ts';
@@ -31,20 +33,28 @@ const HEADER_BYTES = 4 + 4 + 4 + 4 + 8;
 /** Bits of a weight of the matrix as it travels: groups of 64 with an f16 scale. */
 const BITS = 8;
 
-/** Rows of the matrix that are taken apart at once. */
+/** Rows of the matrix that are coded, decoded and multiplied at once. */
 const PIECE_ROWS = 2048;
 
 /**
- * Rows whose logits are held at once: of a vocabulary of 50,000, 13 MB, whatever the batch. More
- * would be no faster.
+ * Rows whose logits are held at once: of a vocabulary of 50,000, 25 MB, whatever the batch. Fewer
+ * would decode a coded matrix more often than it is multiplied.
  */
-const LOSS_ROWS = 64;
+const LOSS_ROWS = 128;
 
 /** A frozen model's final norm and output matrix on a backend, in f32. */
 export interface LmHead {
   readonly norm: FinalNorm;
-  /** `[V, D]`. */
-  readonly matrix: Tensor;
+  /** `[V, D]` in pieces `[v, D]`: a backend's largest tensor may be smaller than the whole. */
+  readonly matrix: readonly Tensor[];
+}
+
+/** The same with its matrix in 8 bits, which is decoded piece by piece whenever it is used. */
+export interface CodedLmHead {
+  readonly norm: FinalNorm;
+  /** V rows of the activation codec. */
+  readonly coded: Uint8Array;
+  readonly vocab: number;
 }
 
 /**
@@ -89,6 +99,20 @@ export function decodeLmHead(
   expected: { readonly vocab: number; readonly width: number },
   backend: Backend,
 ): LmHead {
+  const { norm, ...matrix } = openLmHead(bytes, expected, backend);
+  return { norm, matrix: codedPieces(matrix, expected.width, backend, (rows) => keep(rows)) };
+}
+
+/**
+ * Such bytes as a head whose matrix stays in 8 bits: a quarter of the memory, the same numbers. The
+ * caller disposes its norm by `disposeTree`.
+ * @throws as `decodeLmHead`
+ */
+export function openLmHead(
+  bytes: Uint8Array,
+  expected: { readonly vocab: number; readonly width: number },
+  backend: Backend,
+): CodedLmHead {
   const fail = (why: string) => new FormatError(`output head: ${why}`, 'E_LM_HEAD');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < HEADER_BYTES || view.getUint32(0, true) !== MAGIC) {
@@ -115,19 +139,43 @@ export function decodeLmHead(
       [width],
       { backend },
     );
-  const values = new Float32Array(vocab * width);
+  const norm: FinalNorm =
+    kind === 0
+      ? { kind: 'rms', eps, weight: vector(0) }
+      : { kind: 'layer', eps, weight: vector(0), bias: vector(1) };
+  return keep({ norm, coded: bytes.subarray(start), vocab });
+}
+
+/** What `use` makes of each piece `[v, D]` of a coded matrix; it frees the piece. */
+function codedPieces<T>(
+  { coded, vocab }: Pick<CodedLmHead, 'coded' | 'vocab'>,
+  width: number,
+  backend: Backend,
+  use: (rows: Tensor, from: number) => T,
+): T[] {
+  const rowBytes = encodedLength(1, width, BITS);
+  const out: T[] = [];
   for (let from = 0; from < vocab; from += PIECE_ROWS) {
     const count = Math.min(PIECE_ROWS, vocab - from);
-    const piece = bytes.subarray(start + from * rowBytes, start + (from + count) * rowBytes);
-    values.set(decodeActivations(piece, count, width, BITS), from * width);
+    const piece = coded.subarray(from * rowBytes, (from + count) * rowBytes);
+    const values = decodeActivations(piece, count, width, BITS);
+    out.push(use(tensor(values, [count, width], { backend }), from));
   }
-  return keep({
-    norm:
-      kind === 0
-        ? { kind: 'rms', eps, weight: vector(0) }
-        : { kind: 'layer', eps, weight: vector(0), bias: vector(1) },
-    matrix: tensor(values, [vocab, width], { backend }),
-  } satisfies LmHead);
+  return out;
+}
+
+/** What `use` makes of each piece `[v, D]` of a head's matrix, from row `from` of it on. */
+function eachPiece<T extends Tree>(
+  head: LmHead | CodedLmHead,
+  use: (rows: Tensor, from: number) => T,
+): T[] {
+  const { weight } = head.norm;
+  if ('matrix' in head) return head.matrix.map((rows, i) => use(rows, i * PIECE_ROWS));
+  return codedPieces(head, weight.numel, weight.backend, (rows, from) => {
+    const made = use(rows, from);
+    rows.dispose();
+    return made;
+  });
 }
 
 /** What `body` makes of each piece of so many rows. */
@@ -145,18 +193,46 @@ function targetsOf(ids: ArrayLike<number>, from: number, to: number, backend: Ba
   return tensor(values, [to - from], { backend });
 }
 
+/** Normed rows `[r, D]` to logits `[r, V]`. */
+function logitsOfNormed(head: LmHead | CodedLmHead, x: Tensor): Tensor {
+  return scope(() =>
+    concat(
+      eachPiece(head, (rows) => matmul(x, rows, { transB: true })),
+      1,
+    ),
+  );
+}
+
+/** `dLogits [r, V]` back through the matrix: the gradient of normed rows, `[r, D]`. */
+function backThrough(head: LmHead | CodedLmHead, dLogits: Tensor): Tensor {
+  return scope(() => {
+    let sum: Tensor | undefined;
+    eachPiece(head, (rows, from) => {
+      const before = sum;
+      sum = scope(() => {
+        const part = matmul(slice(dLogits, 1, from, from + rows.shape[0]), rows);
+        return before ? add(before, part) : part;
+      });
+      before?.dispose();
+      return [];
+    });
+    return sum as Tensor;
+  });
+}
+
 /**
  * Cross-entropy of hidden states `[R, D]` against the next tokens i32 `[R]`, through the frozen
  * head: the mean over rows, shape `[]`. A few rows at a time, each with its gradient, so that
  * logits `[R, V]` never exist as a whole: as the fused losses of Liger Kernel (arXiv 2410.10989).
+ * A coded head gives the same numbers, bit for bit.
  */
 export function lmLoss(
-  { norm, matrix }: LmHead,
+  head: LmHead | CodedLmHead,
   hidden: Tensor,
   targets: Tensor,
   labelSmoothing = 0,
 ): Tensor {
-  const x = finalNorm(norm, hidden);
+  const x = finalNorm(head.norm, hidden);
   const { backend } = x;
   const rows = x.shape[0];
   const wanted = isTracked(x);
@@ -164,15 +240,16 @@ export function lmLoss(
   const { loss, dX } = noGrad(() =>
     scope(() => {
       const pieces = inPieces(rows, (from, to) => {
-        const lossOf = (part: Tensor) =>
-          crossEntropy(matmul(part, matrix, { transB: true }), targetsOf(ids, from, to, backend), {
+        const lossOf = (logits: Tensor) =>
+          crossEntropy(logits, targetsOf(ids, from, to, backend), {
             reduction: 'sum',
             labelSmoothing,
           });
         return scope(() => {
-          const part = slice(x, 0, from, to);
-          if (!wanted) return { value: lossOf(part), grads: undefined };
-          return valueAndGrad(lossOf)(part);
+          const logits = logitsOfNormed(head, slice(x, 0, from, to));
+          if (!wanted) return { value: lossOf(logits), grads: undefined };
+          const { value, grads } = valueAndGrad(lossOf)(logits);
+          return { value, grads: backThrough(head, grads) };
         });
       });
       const mean = affine(sum(stack(pieces.map(({ value }) => value))), 1 / rows);
@@ -205,6 +282,6 @@ export function tokenLosses(
 }
 
 /** Logits of a head's rows `[r, D]`: what `tokenLosses` takes. */
-export function lmLogits({ norm, matrix }: LmHead): (hidden: Tensor) => Tensor {
-  return (hidden) => matmul(finalNorm(norm, hidden), matrix, { transB: true });
+export function lmLogits(head: LmHead | CodedLmHead): (hidden: Tensor) => Tensor {
+  return (hidden) => scope(() => logitsOfNormed(head, finalNorm(head.norm, hidden)));
 }

@@ -3,13 +3,16 @@ import { describe, it } from 'node:test';
 import {
   decodeLmHead,
   encodeLmHead,
+  type LmHead,
   lmLogits,
   lmLoss,
   type OutputHead,
+  openLmHead,
   tokenLosses,
 } from '../../../../src/model/index.ts';
 import { packQc8w } from '../../../../src/quant/index.ts';
 import {
+  concat,
   cpuBackend,
   crossEntropy,
   random,
@@ -41,6 +44,9 @@ function outputHead(kind: 'rms' | 'layer', vocab = VOCAB, width = WIDTH): Output
 
 const expected = { vocab: VOCAB, width: WIDTH };
 
+/** The pieces of a head's matrix as one. */
+const whole = (head: LmHead) => concat(head.matrix, 0);
+
 for (const kind of ['rms', 'layer'] as const) {
   describe(`a head behind ${kind} norm`, () => {
     const head = decodeLmHead(encodeLmHead(outputHead(kind), backend), expected, backend);
@@ -49,14 +55,15 @@ for (const kind of ['rms', 'layer'] as const) {
       const { matrix, norm } = outputHead(kind);
       const before = (matrix as Tensor).toFloat32();
       const largest = before.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-      assert.ok(furthest([...before], [...head.matrix.toFloat32()]) <= largest / 253);
+      assert.ok(furthest([...before], [...whole(head).toFloat32()]) <= largest / 253);
       assert.deepEqual(head.norm.weight.toFloat32(), norm.weight.toFloat32());
       assert.deepEqual(head.norm.bias?.toFloat32(), norm.bias?.toFloat32());
-      assert.deepEqual(encodeLmHead(head, backend), encodeLmHead(head, backend));
+      const again = { norm: head.norm, matrix: whole(head) };
+      assert.deepEqual(encodeLmHead(again, backend), encodeLmHead(outputHead(kind), backend));
     });
 
     // Below, at and past the rows that are computed at once.
-    for (const rows of [1, 63, 64, 65, 150]) {
+    for (const rows of [1, 127, 128, 129, 300]) {
       for (const labelSmoothing of [0, 0.1]) {
         it(`loss and gradient of ${rows} rows, smoothing ${labelSmoothing}, are crossEntropy's`, () => {
           const rng = random(rows);
@@ -85,9 +92,37 @@ for (const kind of ['rms', 'layer'] as const) {
   });
 }
 
+it('a matrix that stays in 8 bits gives the same loss and gradient, bit for bit, and is freed', () => {
+  // Three pieces, the last one short.
+  const [vocab, width, rows] = [4100, 72, 140];
+  const bytes = encodeLmHead(outputHead('layer', vocab, width), backend);
+  const whole = decodeLmHead(bytes, { vocab, width }, backend);
+  const coded = openLmHead(bytes, { vocab, width }, backend);
+  assert.equal(whole.matrix.length, 3);
+  const rng = random(9);
+  const hidden = randomNormal([rows, width], 1, rng, backend);
+  const ids = Int32Array.from({ length: rows }, () => rng.int(vocab));
+  const targets = tensor(ids, [rows], { backend });
+  const before = backend.memory().bytes;
+  scope(() => {
+    const [a, b] = [whole, coded].map((head) =>
+      valueAndGrad((h: Tensor) => lmLoss(head, h, targets, 0.1))(hidden),
+    );
+    assert.deepEqual(a.value.toFloat32(), b.value.toFloat32());
+    assert.deepEqual(a.grads.toFloat32(), b.grads.toFloat32());
+    assert.deepEqual(
+      ...([whole, coded].map((head) => tokenLosses(hidden, ids, lmLogits(head))) as [
+        number[],
+        number[],
+      ]),
+    );
+  });
+  assert.equal(backend.memory().bytes, before);
+});
+
 it('holds the logits of a few rows at a time, and nothing afterwards', () => {
   const own = wasmBackend();
-  const [vocab, width, rows] = [1000, 8, 640];
+  const [vocab, width, rows] = [1000, 8, 1280];
   const bytes = encodeLmHead(outputHead('rms', vocab, width), backend);
   const head = decodeLmHead(bytes, { vocab, width }, own);
   const hidden = randomNormal([rows, width], 1, random(1), own);
@@ -112,7 +147,7 @@ it('packed weights give the bytes of what they stand for', () => {
   const head = decodeLmHead(bytes, { vocab: VOCAB, width: 64 }, cpuBackend());
   // 7 bits, then 8.
   const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-  assert.ok(furthest([...values], [...head.matrix.toFloat32()]) < largest / 100);
+  assert.ok(furthest([...values], [...whole(head).toFloat32()]) < largest / 100);
 });
 
 it('refuses bytes that are no head, or of another model', () => {
