@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { Task } from '../data/index.ts';
-import { HEAD_KINDS, SIDE_NAMES } from '../model/index.ts';
+import { HEAD_KINDS, LM_SIDE_NAMES, SIDE_NAMES } from '../model/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { UsageError } from '../tensor/errors.ts';
 import { decimal, integer } from './flags.ts';
@@ -143,8 +143,10 @@ export function trainingOptions(
 ): TrainingOptions {
   const lm = task === 'lm';
   const { warmupRatio, maxGradNorm, side, alphaStart, gateRate, seed } = flags;
-  if (lm && side !== 'parallel') {
-    throw new UsageError(`--side: ${side} classifies; a language model takes parallel`);
+  if (lm && !LM_SIDE_NAMES.includes(side)) {
+    throw new UsageError(
+      `--side: ${side} classifies; a language model takes ${LM_SIDE_NAMES.join(', ')}`,
+    );
   }
   if (lm && flags.head === 'dense') {
     throw new UsageError(

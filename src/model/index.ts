@@ -125,6 +125,7 @@ export {
   loadAdapterWeights,
 } from './side/adapter-weights.ts';
 export { type HeadParams, headLogits, initHead } from './side/head.ts';
+export { type LadderParams, ladderSide, type RungParams } from './side/ladder.ts';
 export {
   type CodedLmHead,
   decodeLmHead,
@@ -145,7 +146,14 @@ export {
   parallelSide,
   SIDE_RMS_EPS,
 } from './side/parallel.ts';
-export { createSideModel, SIDE_NAMES, type SideName, type SideOptions } from './side/registry.ts';
+export { type QuantizedSideParams, quantizedSide } from './side/quantized-side.ts';
+export {
+  createSideModel,
+  LM_SIDE_NAMES,
+  SIDE_NAMES,
+  type SideName,
+  type SideOptions,
+} from './side/registry.ts';
 export type { SideModel, SideShape } from './side/side-model.ts';
 export { type ChannelAffine, TapStatistics } from './side/tap-statistics.ts';
 export {

@@ -39,6 +39,27 @@ function statesOf(
       ),
     ];
   }
+  const rms = (x: readonly number[]) => {
+    const root = Math.sqrt(x.reduce((sum, z) => sum + z * z, 0) / x.length + SIDE_RMS_EPS);
+    return x.map((z) => z / root);
+  };
+  if (name === 'ladder' || name === 'quantized-side') {
+    const merged = name === 'quantized-side';
+    let below: number[] | undefined;
+    const rungs = taps.map((tap, l) => {
+      const narrow = times(tap, get(`down.${l}`));
+      const given = merged ? times(narrow, get(`widen.${l}`)) : narrow;
+      const mu = sigmoid(get('alpha')[l]);
+      const x = given.map((value, i) => (1 - mu) * value + mu * (below ?? given)[i]);
+      const added = times(times(rms(x), get(`inner.${l}`)).map(gelu), get(`outer.${l}`));
+      below = x.map((value, i) => value + added[i]);
+      if (!merged) return rms(below);
+      const [share] = get('share');
+      const wide = times(below, get('up'));
+      return rms(tap.map((a, i) => (1 - share) * a + share * wide[i]));
+    });
+    return head === 'dense' ? rungs : rungs.slice(-1);
+  }
   const g = sigmoid(get('beta')[0]);
   let s = taps[0];
   const states = taps.map((tap, l) => {
@@ -47,8 +68,7 @@ function statesOf(
     const added = times(times(x, get(`down.${l}`)).map(gelu), get(`up.${l}`));
     s = x.map((value, i) => value + added[i]);
     const merged = tap.map((a, i) => g * s[i] + (1 - g) * a);
-    const rms = Math.sqrt(merged.reduce((sum, z) => sum + z * z, 0) / merged.length + SIDE_RMS_EPS);
-    return merged.map((z) => z / rms);
+    return rms(merged);
   });
   return head === 'dense' ? states : states.slice(-1);
 }

@@ -1,11 +1,19 @@
 import { UsageError } from '../../tensor/index.ts';
 import { layerMix, linearProbe } from '../baselines/mix.ts';
+import { ladderSide } from './ladder.ts';
 import { type HeadKind, parallelSide } from './parallel.ts';
 import { parallelLm } from './parallel-lm.ts';
+import { quantizedSide } from './quantized-side.ts';
 import type { SideModel, SideShape } from './side-model.ts';
 
 /** Side models by the name that files and messages use; baselines are of the same kind. */
-export const SIDE_NAMES = ['parallel', 'mix', 'probe'] as const;
+export const SIDE_NAMES = ['parallel', 'ladder', 'quantized-side', 'mix', 'probe'] as const;
+
+/** Those that classify and tune no language model. */
+const BASELINES: readonly string[] = ['mix', 'probe'];
+
+/** Those that tune a language model, too. */
+export const LM_SIDE_NAMES = SIDE_NAMES.filter((name) => !BASELINES.includes(name));
 
 /** The name of a side model or baseline. */
 export type SideName = (typeof SIDE_NAMES)[number];
@@ -21,12 +29,18 @@ export interface SideOptions {
 
 /** The side model of that name. @throws UsageError for a name that is none of `SIDE_NAMES` */
 export function createSideModel(name: string, shape: SideShape, options: SideOptions): SideModel {
-  if (shape.classes === 0 && name !== 'parallel') {
-    throw new UsageError(`--side: ${name} classifies; a language model takes parallel`);
+  if (shape.classes === 0 && BASELINES.includes(name)) {
+    throw new UsageError(
+      `--side: ${name} classifies; a language model takes ${LM_SIDE_NAMES.join(', ')}`,
+    );
   }
   switch (name) {
     case 'parallel':
       return shape.classes === 0 ? parallelLm(shape, options) : parallelSide(shape, options);
+    case 'ladder':
+      return ladderSide(shape, options);
+    case 'quantized-side':
+      return quantizedSide(shape, options);
     case 'mix':
       return layerMix(shape);
     case 'probe':

@@ -54,7 +54,7 @@ describe('createSideModel', () => {
     for (const name of ['lora', '', 'constructor', 'Parallel']) {
       assert.throws(() => createSideModel(name, SHAPE, OPTIONS), {
         name: UsageError.name,
-        message: /known: parallel, mix, probe/,
+        message: /known: parallel, ladder, quantized-side, mix, probe/,
       });
     }
   });
@@ -86,6 +86,18 @@ describe('rates and decay by path', () => {
       'head.bias': [1, false],
     });
     assert.equal(parallelSide(shape, { rank: 1 }).rate('alpha'), 1);
+  });
+
+  it('ladders: gates have their own rate, and they and the bias do not decay', () => {
+    for (const name of ['ladder', 'quantized-side']) {
+      for (const classes of [SHAPE.classes, 0]) {
+        const rates = byPath(createSideModel(name, { ...SHAPE, classes }, OPTIONS));
+        const own = Object.keys(rates).filter((path) => rates[path][0] === 30);
+        assert.deepEqual(own, name === 'ladder' ? ['alpha'] : ['alpha', 'share']);
+        const still = Object.keys(rates).filter((path) => !rates[path][1]);
+        assert.deepEqual(still.sort(), [...(classes ? ['head.bias'] : []), ...own].sort());
+      }
+    }
   });
 
   it('mix and probe: only the head decays', () => {
