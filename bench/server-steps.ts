@@ -105,7 +105,7 @@ export class SideTraining {
       let shown: Tensor[] = [];
       for (const batch of batches) {
         const options = { ...STEP_OPTIONS, learningRate: rateAt(at.state.step) };
-        const next = sideStep(model, objectives.classification, at, batch, options);
+        const next = sideStep(model, objectives.classification, at, [batch], options);
         at = next;
         shown = [next.loss, next.gradNorm];
       }

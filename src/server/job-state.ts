@@ -56,6 +56,7 @@ export class JobState {
   constructor({ folder, saveEvery }: JobStateOptions, trainer: SideTrainer) {
     this.trainer = trainer;
     this.saveEvery = saveEvery;
+    trainer.mostSteps = () => this.savedStep + saveEvery - this.step;
     this.path = join(folder, 'checkpoint');
     // What a process that was killed amid a checkpoint left behind.
     for (const file of readdirSync(folder)) {
@@ -93,7 +94,10 @@ export class JobState {
   onEvent(event: Exclude<TrainerEvent, { kind: 'wait' }>, ms: number): JobProgress | undefined {
     const model = event.kind === 'trained' ? event.trained.name : event.model;
     this.busyMs[model] = (this.busyMs[model] ?? 0) + ms;
-    if (event.kind === 'step') this.step++;
+    if (event.kind === 'step') {
+      this.step++;
+      if (event.rest) return undefined;
+    }
     const due = this.step - this.savedStep >= this.saveEvery;
     // At the end of a model, too: what is trained is trained.
     return due || (event.kind === 'trained' && this.step > this.savedStep)

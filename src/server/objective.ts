@@ -18,6 +18,12 @@ export interface RowScore {
   readonly correct?: boolean;
 }
 
+/** The same on a backend: of every row its loss and, of classes, the likeliest one. */
+export interface RowValues {
+  readonly losses: Tensor;
+  readonly predicted?: Tensor;
+}
+
 /** What the validation rows say of an epoch. */
 export interface EpochScore {
   readonly validLoss: number;
@@ -33,10 +39,23 @@ export interface Objective {
   targets(labels: readonly number[], backend: Backend): Tensor;
   /** Mean loss of outputs `[B, C]`, to be minimised. */
   loss(outputs: Tensor, targets: Tensor, labelSmoothing: number): Tensor;
-  /** Loss and, of classes, hit of every row. */
-  scoreRows(outputs: Tensor, labels: readonly number[]): RowScore[];
+  /** What is compared of every row, each `[B]`; reads nothing, so that it can be compiled. */
+  rowValues(outputs: Tensor, targets: Tensor): RowValues;
   /** The rows' scores in one. */
   scoreEpoch(rows: readonly RowScore[]): EpochScore;
+}
+
+/** Loss and, of classes, hit of every row, out of what `rowValues` gave. */
+export function rowScores(
+  { losses, predicted }: RowValues,
+  labels: readonly number[],
+): readonly RowScore[] {
+  const loss = losses.toArray();
+  const guess = predicted?.toArray();
+  return labels.map((label, i) => ({
+    loss: loss[i],
+    ...(guess && { correct: guess[i] === label }),
+  }));
 }
 
 const average = (values: readonly number[]) =>
@@ -46,12 +65,10 @@ const average = (values: readonly number[]) =>
 const classification: Objective = {
   targets: (labels, backend) => tensor(Int32Array.from(labels), [labels.length], { backend }),
   loss: (outputs, targets, labelSmoothing) => crossEntropy(outputs, targets, { labelSmoothing }),
-  scoreRows(outputs, labels) {
-    const targets = classification.targets(labels, outputs.backend);
-    const losses = crossEntropy(outputs, targets, { reduction: 'none' }).toArray();
-    const predicted = argmax(outputs, 1).toArray();
-    return labels.map((label, i) => ({ loss: losses[i], correct: predicted[i] === label }));
-  },
+  rowValues: (outputs, targets) => ({
+    losses: crossEntropy(outputs, targets, { reduction: 'none' }),
+    predicted: argmax(outputs, 1),
+  }),
   scoreEpoch(rows) {
     const validAccuracy = average(rows.map(({ correct }) => (correct ? 1 : 0)));
     return {
@@ -67,10 +84,9 @@ const classification: Objective = {
 const regression: Objective = {
   targets: (labels, backend) => tensor(Float32Array.from(labels), [labels.length], { backend }),
   loss: (outputs, targets) => mean(square(sub(reshape(outputs, targets.shape), targets))),
-  scoreRows(outputs, labels) {
-    const predicted = outputs.toFloat32();
-    return labels.map((label, i) => ({ loss: (predicted[i] - label) ** 2 }));
-  },
+  rowValues: (outputs, targets) => ({
+    losses: square(sub(reshape(outputs, targets.shape), targets)),
+  }),
   scoreEpoch(rows) {
     const losses = rows.map(({ loss }) => loss);
     const validLoss = average(losses);

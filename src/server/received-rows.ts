@@ -67,6 +67,16 @@ export class ReceivedRows {
     return decodeSample(this.caches[split].get(record), this.job.shape, this.job.codec);
   }
 
+  /** The records of units, one behind the other, as they were received. */
+  records(units: readonly Unit[]): Uint8Array {
+    const size = sampleBytes(this.job.shape, this.job.codec.bits);
+    const out = new Uint8Array(units.length * size);
+    units.forEach(({ split, record }, i) => {
+      out.set(this.caches[split].get(record), i * size);
+    });
+    return out;
+  }
+
   /** Removes cached activations. */
   close(): void {
     this.caches.train.close();

@@ -11,6 +11,8 @@ import {
   wasmBackend,
 } from '../tensor/index.ts';
 import { spawnKernelThread } from '../threads/node.ts';
+import { CompiledEngine } from './compiled-engine.ts';
+import type { StepEngine } from './step-engine.ts';
 
 /** Backends a server can train on; `gpu:` names a mode of gpu.js. */
 export const SERVER_BACKENDS = [
@@ -35,7 +37,10 @@ export interface BackendChoice {
 
 /** A backend that runs, and how it came to be this one. */
 export interface OpenedBackend {
+  /** Computes, or with an engine holds what is trained. */
   readonly backend: Backend;
+  /** Makes the steps, if not the backend. */
+  readonly engine?: StepEngine;
   /** What really runs, with the reason where it is not what was asked for: shown to people. */
   readonly description: string;
   /** Why something better, or what was asked for, does not run; null where nothing is missing. */
@@ -66,10 +71,14 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
     if (name === 'auto' && !hasGpuApi()) {
       throw new BackendError('auto: this runtime has neither WebGPU nor WebGL 2');
     }
-    const { backend, reasons } = await firstOf(mode ? [mode] : realOnly ? REAL_GPU : GPU_MODES);
-    if (reasons.length === 0) return asAsked(backend);
-    const fallbackReason = reasons.join('; ');
-    return { backend, description: `${backend.description}; ${fallbackReason}`, fallbackReason };
+    const { gpu, reasons } = await firstOf(mode ? [mode] : realOnly ? REAL_GPU : GPU_MODES);
+    const fallbackReason = reasons.length > 0 ? reasons.join('; ') : null;
+    return {
+      backend: cpuBackend(),
+      engine: new CompiledEngine(gpu),
+      description: [gpu.description, ...reasons].join('; '),
+      fallbackReason,
+    };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     if (required) {
@@ -85,14 +94,11 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
 /** The first mode in which gpu.js can train here, and why those before it cannot. */
 async function firstOf(
   modes: readonly GpuMode[],
-): Promise<{ backend: GpuBackend; reasons: readonly string[] }> {
+): Promise<{ gpu: GpuBackend; reasons: readonly string[] }> {
   const reasons = new Set<string>();
   for (const mode of modes) {
     try {
-      const backend = await gpuBackend({ mode });
-      if (mode !== 'webgpu') return { backend, reasons: [...reasons] };
-      await backend.destroy();
-      reasons.add('webgpu: the trainer looks at every loss at once, and WebGPU answers later');
+      return { gpu: await gpuBackend({ mode }), reasons: [...reasons] };
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;
       reasons.add(error.message.replace(/^gpuBackend: /, ''));
@@ -105,9 +111,11 @@ async function firstOf(
  * What `openBackend` gives, without keeping it: for who wants to know before the first job.
  * @throws BackendError when what is required does not run here
  */
-export async function probeBackend(choice: BackendChoice): Promise<Omit<OpenedBackend, 'backend'>> {
-  const { backend, ...rest } = await openBackend(choice);
-  if ('destroy' in backend) await (backend as GpuBackend).destroy();
+export async function probeBackend(
+  choice: BackendChoice,
+): Promise<Omit<OpenedBackend, 'backend' | 'engine'>> {
+  const { backend, engine, ...rest } = await openBackend(choice);
+  await engine?.close();
   if ('dispose' in backend) await (backend as WasmBackend).dispose();
   return rest;
 }

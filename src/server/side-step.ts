@@ -1,11 +1,12 @@
 // Not by model/'s barrel: a browser loads this file without a bundler.
-import type { SideModel } from '../model/index.ts';
+import type { SideModel, TapDropout } from '../model/index.ts';
 import { type AdamWState, adamwStep } from '../model/optim.ts';
 import {
   add,
   affine,
   flatten,
   mapTree,
+  random,
   type Tensor,
   type Tree,
   valueAndGrad,
@@ -46,6 +47,16 @@ export function sideGradients<P extends Tree>(
   })(params);
 }
 
+/** A step's own random numbers, so that a continued training drops what it would have dropped. */
+export function stepDropout(
+  { name, tapDropout: rate = 0 }: SideModel,
+  seed: number,
+  step: number,
+): TapDropout | undefined {
+  if (rate === 0) return undefined;
+  return { rate, rng: random(seed).fork(name).fork('dropout').fork(step) };
+}
+
 /** The sum of two trees of one form, leaf by leaf. */
 export function addTrees(a: Tree, b: Tree): Tree {
   const others = flatten(b);
@@ -68,6 +79,7 @@ export function sideUpdate<P extends Tree>(
 /**
  * One whole step of a side model's training: forward, backward, clipping and AdamW. Pure, and reads
  * nothing back, so that it can be compiled; the caller disposes what it no longer needs.
+ * @param parts the batch, all at once or a part at a time
  * @returns new parameters and state, mean loss and norm of the gradient before clipping, both of
  *   one element
  */
@@ -75,11 +87,16 @@ export function sideStep<P extends Tree>(
   model: SideModel<P>,
   objective: Objective,
   from: { readonly params: P; readonly state: AdamWState<P> },
-  batch: SideBatch,
+  parts: readonly SideBatch[],
   options: SideStepOptions,
 ): { params: P; state: AdamWState<P>; loss: Tensor; gradNorm: Tensor } {
   const { labelSmoothing, ...adamw } = options;
   const { params } = from;
-  const { value: loss, grads } = sideGradients(model, objective, params, batch, labelSmoothing);
+  const rows = parts.reduce((sum, { targets }) => sum + targets.shape[0], 0);
+  const gradients = parts.map((part) => {
+    const share = part.targets.shape[0] / rows;
+    return sideGradients(model, objective, params, part, labelSmoothing, share);
+  });
+  const { value: loss, grads } = gradients.reduce(addTrees);
   return { ...sideUpdate(model, from, grads, adamw), loss };
 }

@@ -20,16 +20,25 @@ import {
   FormatError,
   keep,
   leaves,
+  mapTree,
   random,
   scope,
   type Tensor,
   type Tree,
+  tensor,
 } from '../tensor/index.ts';
 import { asGoodAsBest } from './choose-epoch.ts';
-import { lmObjective } from './lm-objective.ts';
-import { type EpochScore, type Objective, objectives, type RowScore } from './objective.ts';
+import { lmObjective, scoreLmEpoch } from './lm-objective.ts';
+import {
+  type EpochScore,
+  type Objective,
+  objectives,
+  type RowScore,
+  rowScores,
+} from './objective.ts';
 import { ReceivedRows, type Row, type Unit } from './received-rows.ts';
-import { addTrees, sideGradients, sideUpdate } from './side-step.ts';
+import { addTrees, sideGradients, sideUpdate, stepDropout } from './side-step.ts';
+import type { EnginePart, StepEngine } from './step-engine.ts';
 import {
   exportFit,
   type FitCursor,
@@ -44,6 +53,36 @@ import type { ReceivedBatch, TrainedModel, TrainerEvent, TrainingJob } from './t
  * way back, are some hundred kilobytes each. Gradients of the parts add up to those of the batch.
  */
 const TOKENS_AT_ONCE = 512;
+
+/**
+ * Steps of an engine's call at the most. Parameters and both moments cross once a call, so more save
+ * little, and a plan holds what all of its steps make on the way.
+ */
+const STEPS_A_CALL = 8;
+
+/** Where a training stands after a call, and what each of its steps said. */
+interface SteppedFit {
+  readonly params: Tree;
+  readonly state: AdamWState<Tree>;
+  readonly losses: ArrayLike<number>;
+  readonly gradNorms: ArrayLike<number>;
+}
+
+/** What a promise comes to; whoever drives the training waits for it. */
+function* settled<T>(promise: Promise<T>): Generator<TrainerEvent, T> {
+  let outcome: { readonly value: T } | { readonly error: unknown } | undefined;
+  const until = promise.then(
+    (value) => {
+      outcome = { value };
+    },
+    (error: unknown) => {
+      outcome = { error };
+    },
+  );
+  while (!outcome) yield { kind: 'wait', until };
+  if ('error' in outcome) throw outcome.error;
+  return outcome.value;
+}
 
 /** Batch b of an epoch (from 1); may have to wait for rows. */
 type BatchSource = (epoch: number, b: number) => Generator<TrainerEvent, readonly Row[]>;
@@ -65,9 +104,14 @@ interface FittedEpoch {
 export class SideTrainer {
   readonly job: TrainingJob;
   private readonly backend: Backend;
+  private readonly engine: StepEngine | undefined;
+  private readonly begun: Promise<void> | undefined;
+  /** Steps that a call may make, for who wants to save between them; asked before each. */
+  mostSteps: () => number = () => Number.POSITIVE_INFINITY;
   /** Undefined as long as a language model's head has not come. */
   private aim: Objective | undefined;
   private head: LmHead | undefined;
+  private headDue: boolean;
   private readonly statistics: TapStatistics;
   private readonly rows: ReceivedRows;
   private standardizer: ChannelAffine | undefined;
@@ -79,11 +123,19 @@ export class SideTrainer {
   private cursor: FitCursor | undefined;
   private resumed: FitSnapshot | undefined;
 
-  constructor(job: TrainingJob, backend: Backend) {
+  /**
+   * @param backend computes, or with an engine holds what is trained
+   * @param engine makes the steps, if not the backend; waited for by `wait` events
+   */
+  constructor(job: TrainingJob, backend: Backend, engine?: StepEngine) {
     this.job = job;
     this.backend = backend;
-    const { task = 'classification' } = job;
+    this.engine = engine;
+    const { task = 'classification', shape, codec, vocab = 0, options } = job;
+    this.begun = engine?.begin({ shape, codec, task, vocab, options });
+    this.begun?.catch(() => {}); // `run` tells of it
     if (task !== 'lm') this.aim = objectives[task];
+    this.headDue = task === 'lm';
     this.statistics = new TapStatistics(job.shape);
     this.rows = new ReceivedRows(job);
   }
@@ -97,11 +149,17 @@ export class SideTrainer {
    * The frozen head of a language model, without which its training waits.
    * @throws FormatError (E_LM_HEAD) for one of another model
    */
-  useHead(bytes: Uint8Array): void {
+  useHead(bytes: Uint8Array): void | Promise<void> {
     const { shape, vocab = 0 } = this.job;
+    if (this.engine) {
+      return this.engine.useHead(bytes).then(() => {
+        this.headDue = false;
+      });
+    }
     disposeTree(this.head);
     this.head = decodeLmHead(bytes, { vocab, width: shape.width }, this.backend);
     this.aim = lmObjective(this.head);
+    this.headDue = false;
   }
 
   /** Stores a batch. @throws FormatError when its size is not what the job said */
@@ -112,8 +170,9 @@ export class SideTrainer {
   /** The whole training: the side network, then the baselines on the same rows. */
   *run(): Generator<TrainerEvent, void> {
     const { options, shape } = this.job;
+    if (this.begun) yield* settled(this.begun);
     for (const trained of this.trained) yield { kind: 'trained', trained };
-    while (!this.aim) yield { kind: 'wait' };
+    while (this.headDue) yield { kind: 'wait' };
     const names = [options.side, ...options.baselines].slice(this.trained.length);
     for (const name of names) yield* this.train(createSideModel(name, shape, options));
   }
@@ -172,7 +231,7 @@ export class SideTrainer {
       while (this.rows.valid.length < rows.valid) yield { kind: 'wait' };
       this.standardizer ??= this.statistics.standardizer();
       const { epoch, trainLoss, params } = event;
-      const { validLoss, validAccuracy, validError } = this.evaluate(model, params);
+      const { validLoss, validAccuracy, validError } = yield* this.evaluate(model, params);
       yield { kind: 'epoch', model: model.name, epoch, trainLoss, validLoss, validAccuracy };
       const [before] = this.candidates;
       this.candidates.push({
@@ -181,7 +240,7 @@ export class SideTrainer {
         epochs: options.epochs,
         validAccuracy,
         validLoss,
-        ...this.startLoss(model, before),
+        ...(yield* this.startLoss(model, before)),
         validError,
         parameters: leaves(params).reduce((n, leaf) => n + leaf.numel, 0),
         weights: this.save(model, params),
@@ -244,22 +303,30 @@ export class SideTrainer {
         const begin = epoch === from?.epoch ? from.batch : 0;
         if (begin === 0) lossSum = 0;
         this.cursor = { again, epoch, batch: begin, lossSum, params, state };
-        for (let b = begin; b < perEpoch; b++) {
-          const batch = yield* batchOf(epoch, b);
-          const stepped = this.step(model, params, state, batch, rateAt(state.step));
+        for (let b = begin; b < perEpoch; ) {
+          const batches = [yield* batchOf(epoch, b)];
+          const count = this.stepsAtOnce(perEpoch - b);
+          while (batches.length < count) batches.push(yield* batchOf(epoch, b + batches.length));
+          const next = yield* this.steps(model, params, state, batches, rateAt);
           disposeTree([params, state.m, state.v]);
-          ({ params, state } = stepped);
-          lossSum += stepped.loss * batch.flat().length;
-          this.cursor = { again, epoch, batch: b + 1, lossSum, params, state };
-          yield {
-            kind: 'step',
-            model: model.name,
-            step: plan.stepsBefore + state.step,
-            totalSteps: plan.stepsBefore + totalSteps,
-            epoch: plan.epochsBefore + epoch,
-            loss: stepped.loss,
-            gradNorm: stepped.gradNorm,
-          };
+          ({ params, state } = next);
+          b += batches.length;
+          batches.forEach((batch, i) => {
+            lossSum += next.losses[i] * batch.flat().length;
+          });
+          this.cursor = { again, epoch, batch: b, lossSum, params, state };
+          for (let i = 0, rest = batches.length - 1; rest >= 0; i++, rest--) {
+            yield {
+              kind: 'step',
+              model: model.name,
+              step: plan.stepsBefore + state.step - rest,
+              totalSteps: plan.stepsBefore + totalSteps,
+              epoch: plan.epochsBefore + epoch,
+              loss: next.losses[i],
+              gradNorm: next.gradNorms[i],
+              ...(rest > 0 && { rest }),
+            };
+          }
         }
         const units = again ? [...received.train, ...received.valid].flat() : received.train.flat();
         yield { kind: 'fitted', epoch, trainLoss: lossSum / units.length, params };
@@ -305,6 +372,55 @@ export class SideTrainer {
     return encodeAdapterWeights({ params: exportParams(params), standardizer, calibration }, model);
   }
 
+  /** Steps of the next call, of so many that are left in the epoch. */
+  private stepsAtOnce(left: number): number {
+    // While rows come in, each batch is standardised otherwise.
+    if (!this.engine || !this.standardizer) return 1;
+    return Math.max(1, Math.min(left, STEPS_A_CALL, this.mostSteps()));
+  }
+
+  /** Makes a step on each batch, on the engine where there is one. */
+  private *steps(
+    model: SideModel,
+    params: Tree,
+    state: AdamWState<Tree>,
+    batches: readonly (readonly Row[])[],
+    rateAt: (step: number) => number,
+  ): Generator<TrainerEvent, SteppedFit> {
+    const { engine } = this;
+    if (!engine) {
+      const next = this.step(model, params, state, batches[0], rateAt(state.step));
+      return { ...next, losses: [next.loss], gradNorms: [next.gradNorm] };
+    }
+    const values = (tree: Tree) => leaves(tree).map((leaf) => leaf.toFloat32());
+    const { to, losses, gradNorms } = yield* settled(
+      engine.steps({
+        model: model.name,
+        from: { step: state.step, params: values(params), m: values(state.m), v: values(state.v) },
+        standardizer: this.standardizer ?? this.statistics.standardizer(),
+        batches: batches.map((batch) => this.parts(batch.flat()).map((part) => this.packed(part))),
+        learningRates: batches.map((_, i) => rateAt(state.step + i)),
+      }),
+    );
+    const tree = (list: readonly Float32Array[]) => {
+      let i = 0;
+      return mapTree(params, (leaf) =>
+        keep(tensor(list[i++], leaf.shape, { backend: this.backend })),
+      );
+    };
+    return {
+      params: tree(to.params),
+      state: { step: to.step, m: tree(to.m), v: tree(to.v) },
+      losses,
+      gradNorms,
+    };
+  }
+
+  /** Units as an engine takes them. */
+  private packed(units: readonly Unit[]): EnginePart {
+    return { records: this.rows.records(units), labels: units.map(({ label }) => label) };
+  }
+
   private step(
     model: SideModel,
     params: Tree,
@@ -335,7 +451,7 @@ export class SideTrainer {
     labelSmoothing: number,
   ): { value: Tensor; grads: Tree } {
     const units = batch.flat();
-    const dropout = this.dropout(model, step);
+    const dropout = stepDropout(model, this.job.options.seed, step);
     let sum: { value: Tensor; grads: Tree } | undefined;
     for (const part of this.parts(units)) {
       const before = sum;
@@ -361,43 +477,61 @@ export class SideTrainer {
   }
 
   /** What the validation rows say before any step; of a language model alone. */
-  private startLoss(
+  private *startLoss(
     model: SideModel,
     before: TrainedModel | undefined,
-  ): Pick<TrainedModel, 'startLoss'> {
+  ): Generator<TrainerEvent, Pick<TrainedModel, 'startLoss'>> {
     if (this.job.task !== 'lm') return {};
     if (before) return { startLoss: before.startLoss };
-    const params = model.init(random(this.job.options.seed), this.backend);
+    const params = keep(model.init(random(this.job.options.seed), this.backend));
     try {
-      return { startLoss: this.evaluate(model, params).validLoss };
+      return { startLoss: (yield* this.evaluate(model, params)).validLoss };
     } finally {
       disposeTree(params);
     }
   }
 
   /** What the validation rows say. */
-  private evaluate(model: SideModel, params: Tree): EpochScore {
+  private *evaluate(model: SideModel, params: Tree): Generator<TrainerEvent, EpochScore> {
+    const { task, options } = this.job;
+    const { batchSize } = options;
     const rows = this.rows.valid;
     const scores: RowScore[] = [];
-    const size = this.job.options.batchSize;
-    for (let start = 0; start < rows.length; start += size) {
-      for (const part of this.parts(rows.slice(start, start + size).flat())) {
-        scope(() => {
-          const outputs = model.logits(params, this.taps(part));
-          const labels = part.map(({ label }) => label);
-          for (const score of this.objective.scoreRows(outputs, labels)) scores.push(score);
-        });
-      }
+    // One batch a call of its own: a plan holds what all of a call makes on the way.
+    for (let start = 0; start < rows.length; start += batchSize) {
+      const parts = this.parts(rows.slice(start, start + batchSize).flat());
+      scores.push(...(yield* this.scores(model, params, parts)));
     }
-    return this.objective.scoreEpoch(scores);
+    return task === 'lm' ? scoreLmEpoch(scores) : this.objective.scoreEpoch(scores);
   }
 
-  /** The step's own random numbers, so that a continued training drops what it would have dropped. */
-  private dropout(model: SideModel, step: number): TapDropout | undefined {
-    const { tapDropout: rate = 0 } = model;
-    if (rate === 0) return undefined;
-    const rng = random(this.job.options.seed).fork(model.name).fork('dropout').fork(step);
-    return { rate, rng };
+  /** Scores of the units of all parts, on the engine where there is one. */
+  private *scores(
+    model: SideModel,
+    params: Tree,
+    parts: readonly (readonly Unit[])[],
+  ): Generator<TrainerEvent, readonly RowScore[]> {
+    const { engine } = this;
+    if (engine) {
+      return yield* settled(
+        engine.scores({
+          model: model.name,
+          params: leaves(params).map((leaf) => leaf.toFloat32()),
+          standardizer: this.standardizer ?? this.statistics.standardizer(),
+          parts: parts.map((part) => this.packed(part)),
+        }),
+      );
+    }
+    return parts.flatMap((part) =>
+      scope(() => {
+        const outputs = model.logits(params, this.taps(part));
+        const values = this.objective.rowValues(outputs, this.targets(part));
+        return rowScores(
+          values,
+          part.map(({ label }) => label),
+        );
+      }),
+    );
   }
 
   private taps(units: readonly Unit[], dropout?: TapDropout) {

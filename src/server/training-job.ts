@@ -35,8 +35,8 @@ export interface TrainingJob {
 
 /** What the trainer has done since it was last asked. */
 export type TrainerEvent =
-  /** Nothing to do before more rows come. */
-  | { readonly kind: 'wait' }
+  /** Nothing to do before more rows come, or before `until` is settled. */
+  | { readonly kind: 'wait'; readonly until?: Promise<void> }
   | {
       readonly kind: 'step';
       readonly model: string;
@@ -46,6 +46,8 @@ export type TrainerEvent =
       readonly epoch: number;
       readonly loss: number;
       readonly gradNorm: number;
+      /** Steps of the same call that are made, and still to be told: only after 0 it may be saved. */
+      readonly rest?: number;
     }
   | {
       readonly kind: 'epoch';

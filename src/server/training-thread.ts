@@ -21,7 +21,7 @@ export interface CacheBytes {
 }
 
 /** What the thread opened, without the backend itself, which stays there. */
-export type ThreadBackend = Omit<OpenedBackend, 'backend'>;
+export type ThreadBackend = Omit<OpenedBackend, 'backend' | 'engine'>;
 
 /** The training of one job in a thread of its own, so that the server's sockets stay live. */
 export class TrainingThread {

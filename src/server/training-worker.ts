@@ -3,9 +3,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
-import { type Backend, setBackend } from '../tensor/index.ts';
+import { setBackend } from '../tensor/index.ts';
 import { type JobProgress, JobState, type JobStateOptions, NO_PROGRESS } from './job-state.ts';
-import { type BackendChoice, openBackend } from './server-backend.ts';
+import { type BackendChoice, type OpenedBackend, openBackend } from './server-backend.ts';
 import { SideTrainer } from './side-trainer.ts';
 import type { ReceivedBatch, TrainerEvent, TrainingJob } from './training-job.ts';
 import type { ThreadBackend, TimedEvent } from './training-thread.ts';
@@ -22,7 +22,13 @@ interface Running {
   failed: boolean;
 }
 
-let backend: Backend | undefined;
+/** An event that is passed on. */
+type ToldEvent = Exclude<TrainerEvent, { kind: 'wait' }>;
+
+/** Steps that were made together with this one and come behind it. */
+const restOf = (event: ToldEvent) => (event.kind === 'step' ? (event.rest ?? 0) : 0);
+
+let opened: Pick<OpenedBackend, 'backend' | 'engine'> | undefined;
 let job: Running | undefined;
 
 /** Ends the job; one that is kept is saved as it is now. */
@@ -42,16 +48,16 @@ function end(): void {
 
 serveRpc(parentPort(), {
   async open(choice: BackendChoice): Promise<ThreadBackend> {
-    const { description, fallbackReason, ...opened } = await openBackend(choice);
-    backend = opened.backend;
-    setBackend(backend);
+    const { description, fallbackReason, ...rest } = await openBackend(choice);
+    opened = rest;
+    setBackend(opened.backend);
     return { description, fallbackReason };
   },
 
   start({ options, kept }: { options: TrainingJob; kept?: JobStateOptions }): JobProgress {
-    if (!backend) throw new Error('training: open comes before start');
+    if (!opened) throw new Error('training: open comes before start');
     end();
-    const trainer = new SideTrainer(options, backend);
+    const trainer = new SideTrainer(options, opened.backend, opened.engine);
     let state: JobState | undefined;
     try {
       state = kept && new JobState(kept, trainer);
@@ -63,8 +69,8 @@ serveRpc(parentPort(), {
     return state?.progress ?? NO_PROGRESS;
   },
 
-  useHead(bytes: Uint8Array): void {
-    job?.trainer.useHead(bytes);
+  async useHead(bytes: Uint8Array): Promise<void> {
+    await job?.trainer.useHead(bytes);
     job?.wake?.();
   },
 
@@ -81,37 +87,54 @@ serveRpc(parentPort(), {
     if (!running) throw new Error('training: start comes before run');
     const { trainer, state } = running;
     const events = trainer.run();
-    const tell = (event: TimedEvent['event'], startMs: number) =>
-      emit({ event, startMs, endMs: monotonicMs() } satisfies TimedEvent);
-    for (;;) {
-      const startMs = monotonicMs();
-      let next: IteratorResult<TrainerEvent, void>;
+    const tell = (event: TimedEvent['event'], startMs: number, endMs = monotonicMs()) =>
+      emit({ event, startMs, endMs } satisfies TimedEvent);
+    const next = () => {
       try {
-        next = events.next();
+        return events.next();
       } catch (error) {
         running.failed = true;
         throw error;
       }
-      if (next.done) break;
-      if (next.value.kind === 'wait') {
-        await new Promise<void>((resolve) => {
-          running.wake = resolve;
-        });
+    };
+    let startMs = monotonicMs();
+    while (!running.cancelled) {
+      const first = next();
+      if (first.done) break;
+      if (first.value.kind === 'wait') {
+        const { until } = first.value;
+        await (until ??
+          new Promise<void>((resolve) => {
+            running.wake = resolve;
+          }));
         running.wake = undefined;
-      } else {
-        tell(next.value, startMs);
-        const savingMs = monotonicMs();
-        const saved = state?.onEvent(next.value, savingMs - startMs);
-        if (saved) tell({ kind: 'saved', ...saved }, savingMs);
-        await turn();
+        // The wait for an engine is its work, that for rows is none.
+        if (!until) startMs = monotonicMs();
+        continue;
       }
-      if (running.cancelled) break;
+      // The steps of one call come out together: before the last of them nothing can be saved.
+      const made = [first.value];
+      for (let rest = restOf(first.value); rest > 0; rest--) made.push(next().value as ToldEvent);
+      const share = (monotonicMs() - startMs) / made.length;
+      for (const [i, event] of made.entries()) {
+        tell(event, startMs + i * share, startMs + (i + 1) * share);
+        const savingMs = monotonicMs();
+        const saved = state?.onEvent(event, share);
+        if (saved) tell({ kind: 'saved', ...saved }, savingMs);
+      }
+      await turn();
+      startMs = monotonicMs();
     }
     events.return();
-    return { cache: trainer.cacheBytes, backendPeakBytes: backend?.memory().peakBytes ?? 0 };
+    const { backend, engine } = opened as OpenedBackend;
+    const backendPeakBytes = engine ? await engine.peakBytes() : backend.memory().peakBytes;
+    return { cache: trainer.cacheBytes, backendPeakBytes };
   },
 
   cancel: end,
 
-  close: end,
+  async close() {
+    end();
+    await opened?.engine?.close();
+  },
 });

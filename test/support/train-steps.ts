@@ -79,7 +79,7 @@ export async function trainSide(backend: Backend, settings: TrainSettings): Prom
     const shown: Tensor[] = [];
     for (const batch of batches) {
       const rates = { ...options, learningRate: rateAt(at.state.step) };
-      const next = sideStep(side, objectives.classification, at, batch, rates);
+      const next = sideStep(side, objectives.classification, at, [batch], rates);
       at = next;
       shown.push(next.loss, next.gradNorm);
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { objectives } from '../../../src/server/objective.ts';
+import { objectives, rowScores } from '../../../src/server/objective.ts';
 import { cpuBackend, tensor, valueAndGrad } from '../../../src/tensor/index.ts';
 
 const backend = cpuBackend();
@@ -27,7 +27,10 @@ describe('regression', () => {
   });
 
   it('compares epochs by loss, and knows how sure that is', () => {
-    const rows = regression.scoreRows(outputs(), labels);
+    const rows = rowScores(
+      regression.rowValues(outputs(), regression.targets(labels, backend)),
+      labels,
+    );
     const { validLoss, validAccuracy, validError } = regression.scoreEpoch(rows);
     assert.equal(validAccuracy, null);
     near(validLoss, 4.25 / 3);
@@ -42,7 +45,10 @@ describe('classification', () => {
 
   it('compares epochs by accuracy, whose error is that of a share', () => {
     const logits = tensor(Float32Array.of(2, 0, 0, 2, 1, 0), [3, 2], { backend });
-    const rows = classification.scoreRows(logits, [0, 1, 1]);
+    const rows = rowScores(
+      classification.rowValues(logits, classification.targets([0, 1, 1], backend)),
+      [0, 1, 1],
+    );
     assert.deepEqual(
       rows.map(({ correct }) => correct),
       [true, true, false],
