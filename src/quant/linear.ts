@@ -40,9 +40,12 @@ export function linearQuantized(
       `linearQuantized: residual ${formatShape(residual.shape)}, output [${rows},${n}]`,
     );
   }
-  const extras = [bias, residual].filter((one) => one !== undefined);
-  expectDType('linearQuantized', 'f32', ...extras);
-  const backend = commonBackend('linearQuantized', x.data, weight.packed, ...extras);
+  const backend = commonBackend('linearQuantized', x.data, weight.packed);
+  for (const extra of [bias, residual]) {
+    if (!extra) continue;
+    expectDType('linearQuantized', 'f32', extra);
+    commonBackend('linearQuantized', x.data, extra);
+  }
   const { kernels, scratchBytes } = quantOf(backend);
   const out = Tensor.empty([rows, n], 'f32', backend);
   if (rows === 0) return out;

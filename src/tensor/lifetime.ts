@@ -27,12 +27,16 @@ export function pushScope(): void {
   scopes.push([]);
 }
 
+/** Above so many, a set finds one faster than a walk does. */
+const FEW = 8;
+
 /** Closes the innermost scope: disposes what it noted, but hands `kept` to the scope around it. */
-export function popScope(kept: ReadonlySet<Disposable>): void {
+export function popScope(kept: readonly Disposable[]): void {
   const born = scopes.pop() ?? [];
   const outer = scopes.at(-1);
+  const set = kept.length > FEW ? new Set(kept) : undefined;
   for (const one of born) {
-    if (holding || kept.has(one)) outer?.push(one);
+    if (holding || (set ? set.has(one) : kept.includes(one))) outer?.push(one);
     else one.dispose();
   }
 }

@@ -4,7 +4,7 @@ import { popScope, pushScope, release } from './lifetime.ts';
 import type { Tensor } from './tensor.ts';
 import { leaves, type Tree } from './tree.ts';
 
-const NOTHING: ReadonlySet<Tensor> = new Set();
+const NOTHING: readonly Tensor[] = [];
 
 /**
  * Runs `body` and disposes every tensor born inside, except those in the returned tree, which
@@ -21,7 +21,7 @@ export function scope<T>(body: () => T): T {
       result.then(undefined, () => {}); // this error stands for whatever becomes of it
       throw new UsageError('scope: the body returned a promise; scopes are synchronous');
     }
-    kept = new Set(leaves(result));
+    kept = leaves(result);
     return result;
   } finally {
     popScope(kept);

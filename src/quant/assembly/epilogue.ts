@@ -1,4 +1,5 @@
-// The end of a row of one panel: bias, residual, and stores that stop at the last column.
+// What is around the products of a tile: scales decoded, bias, residual, and stores that stop at the last
+// column.
 
 /** Where in the scratch the tiles find what the gemm put there (bytes). */
 export const SPILL: usize = 0;
@@ -8,6 +9,11 @@ export const ONES: usize = 80;
 export const HALF_BITS: usize = 96;
 export const HALF_REBASE: usize = 112;
 export const DECODED: usize = 128;
+
+/** Four halves to f32: sign extended, moved to f32's place, rebased by 2^112; exact. */
+export function halves(from: usize, bits: v128, rebase: v128): v128 {
+  return f32x4.mul(v128.and(i32x4.shl(v128.load16x4_s(from), 13), bits), rebase);
+}
 
 /** The bias of one panel in eight floats at `to`, zeros past `columns`. */
 export function panelBias(to: usize, bias: usize, columns: i32): void {

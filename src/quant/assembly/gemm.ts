@@ -1,13 +1,8 @@
 // Rows by a packed matrix: blocks of rows, panels of eight columns, tiles of four rows.
 import { ROW_BLOCK, floatSums, quadBytes, spreadRows, zeroPointSums } from './activations';
-import { BIAS, DECODED, HALF_BITS, HALF_REBASE, MASK, ONES, panelBias } from './epilogue';
+import { BIAS, DECODED, HALF_BITS, HALF_REBASE, MASK, ONES, halves, panelBias } from './epilogue';
 import { tile1Qb4w, tile4Qb4w } from './tile-qb4w';
 import { tile1Qc8w, tile4Qc8w } from './tile-qc8w';
-
-/** Four halves to f32: sign extended, moved to f32's place, rebased by 2^112; exact. */
-function halves(from: usize, bits: v128, rebase: v128): v128 {
-  return f32x4.mul(v128.and(i32x4.shl(v128.load16x4_s(from), 13), bits), rebase);
-}
 
 /**
  * Halves of one panel's scales and mins to f32: [groups][8 scales, 8 mins]. Done once for all rows
@@ -82,9 +77,9 @@ function gemm(
       const columns = min<i32>(8, n - j);
       let weights = packed + <usize>j * <usize>kp;
       let panelScales = scales + (<usize>(j * weightGroups) << 2);
+      const atHalves = <usize>(j * weightGroups) << 1;
       if (nibbles) {
-        const at = <usize>(j * weightGroups) << 1;
-        decodePanel(scratch, scales + at, mins + at, weightGroups);
+        if (rows > 1) decodePanel(scratch, scales + atHalves, mins + atHalves, weightGroups);
         weights = packed + ((<usize>j * <usize>kp) >> 1);
         panelScales = decoded;
       }
@@ -104,8 +99,8 @@ function gemm(
           );
         } else if (nibbles) {
           tile1Qb4w(
-            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
-            biasPanel, add, scratch, kp, run, actGroup, weightGroup,
+            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights,
+            scales + atHalves, mins + atHalves, biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else if (left > 1) {
           tile4Qc8w(

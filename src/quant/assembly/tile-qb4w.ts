@@ -5,7 +5,7 @@
 // and columns to store; spread activations, sums and scales of the tile's rows; the panel's weights,
 // scales and bias (0: none); the scratch of epilogue.ts. `run` inputs share both scales.
 import { wideDot } from './dot';
-import { ONES, MASK, storeRow } from './epilogue';
+import { HALF_BITS, HALF_REBASE, MASK, ONES, halves, storeRow } from './epilogue';
 
 /** f32(dot) * scale + f32(row sum) * min; scale and min are 32 bytes apart. */
 function term(dot: v128, rowSum: v128, scales: usize): v128 {
@@ -287,7 +287,10 @@ export function tile4Qb4w(
   if (rows > 3) storeRow(out + step * 3, y30, y31, bias, residual + down * 3, columns, scratch);
 }
 
-/** One row by eight columns: generation, where the weights' bandwidth is the limit. */
+/**
+ * One row by eight columns: generation, where the weights' bandwidth is the limit. Nobody else reads
+ * this panel's scales and mins, so they come as halves and are decoded here.
+ */
 export function tile1Qb4w(
   out: usize,
   n: i32,
@@ -300,6 +303,7 @@ export function tile1Qb4w(
   actGroups: i32,
   weights: usize,
   scales: usize,
+  mins: usize,
   bias: usize,
   residual: usize,
   scratch: usize,
@@ -310,6 +314,8 @@ export function tile1Qb4w(
 ): void {
   const nibble = v128.load(scratch, MASK);
   const ones = v128.load(scratch, ONES);
+  const bits = v128.load(scratch, HALF_BITS);
+  const rebase = v128.load(scratch, HALF_REBASE);
   const grouped = actGroups > 1;
   let weightsLeft = weightGroup;
   let actsLeft = actGroup;
@@ -357,18 +363,40 @@ export function tile1Qb4w(
         // 32 inputs: |sum| <= 8 * 2 * 127 * 15 = 30,480 fits i16.
         let c0 = i16x8.splat(0);
         let c1 = c0;
-        const block = weights + 128;
-        for (; weights < block; weights += 32) {
-          const p0 = v128.load(weights);
-          const p1 = v128.load(weights, 16);
-          let x = v128.load(acts);
-          c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
-          c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
-          x = v128.load(acts, 16);
-          c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
-          c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
-          acts += 32;
-        }
+        let p0 = v128.load(weights);
+        let p1 = v128.load(weights, 16);
+        let x = v128.load(acts);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
+        x = v128.load(acts, 16);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
+        p0 = v128.load(weights, 32);
+        p1 = v128.load(weights, 48);
+        x = v128.load(acts, 32);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
+        x = v128.load(acts, 48);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
+        p0 = v128.load(weights, 64);
+        p1 = v128.load(weights, 80);
+        x = v128.load(acts, 64);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
+        x = v128.load(acts, 80);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
+        p0 = v128.load(weights, 96);
+        p1 = v128.load(weights, 112);
+        x = v128.load(acts, 96);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
+        x = v128.load(acts, 112);
+        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
+        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
+        weights += 128;
+        acts += 128;
         a0 = i32x4.add(a0, i32x4.dot_i16x8_s(c0, ones));
         a1 = i32x4.add(a1, i32x4.dot_i16x8_s(c1, ones));
       }
@@ -376,8 +404,10 @@ export function tile1Qb4w(
     a0 = i32x4.add(a0, b0);
     a1 = i32x4.add(a1, b1);
     const rowSum = v128.load32_splat(runSum);
-    let t0 = term(a0, rowSum, scales);
-    let t1 = term(a1, rowSum, scales + 16);
+    let t0 = f32x4.mul(f32x4.convert_i32x4_s(a0), halves(scales, bits, rebase));
+    let t1 = f32x4.mul(f32x4.convert_i32x4_s(a1), halves(scales + 8, bits, rebase));
+    t0 = f32x4.add(t0, f32x4.mul(rowSum, halves(mins, bits, rebase)));
+    t1 = f32x4.add(t1, f32x4.mul(rowSum, halves(mins + 8, bits, rebase)));
     if (grouped) {
       const s = v128.load32_splat(actScales);
       t0 = f32x4.mul(t0, s);
@@ -393,7 +423,8 @@ export function tile1Qb4w(
     weightsLeft -= run;
     if (!weightsLeft) {
       weightsLeft = weightGroup;
-      scales += 64;
+      scales += 16;
+      mins += 16;
     }
     runSum += 4;
   }

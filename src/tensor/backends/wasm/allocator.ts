@@ -11,6 +11,11 @@ function classOf(units: number): number {
   return 8 + (power - 3) * 8 + ((units >>> (power - 3)) & 7);
 }
 
+/** Alignment units that a piece of `bytes` takes; one at least. */
+export function unitsOf(bytes: number): number {
+  return Math.max(1, Math.ceil(bytes / ALIGNMENT));
+}
+
 /** Makes room: asks for memory up to `end` (bytes) and returns where it really ends now. */
 export type Grow = (end: number) => number;
 
@@ -42,19 +47,20 @@ export class Allocator {
    * throws when there is no more.
    */
   alloc(bytes: number): number {
-    const size = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
-    let start = this.find(size);
-    if (start === undefined) {
-      // A free block at the very end is the first part of what is missing.
-      const last = this.starts.get(this.end) ?? this.end;
-      this.extend(this.grow(last + size));
-      start = last;
-    }
-    const available = this.sizes.get(start) as number;
-    this.remove(start, available);
-    if (available > size) this.insert(start + size, available - size);
-    this.live.set(start, size);
-    return start;
+    const fitting = this.fit(bytes);
+    if (fitting !== undefined) return fitting;
+    const size = unitsOf(bytes) * ALIGNMENT;
+    // A free block at the very end is the first part of what is missing.
+    const last = this.starts.get(this.end) ?? this.end;
+    this.extend(this.grow(last + size));
+    return this.take(last, size);
+  }
+
+  /** As `alloc`, without asking for more memory: undefined where no free block is large enough. */
+  fit(bytes: number): number | undefined {
+    const size = unitsOf(bytes) * ALIGNMENT;
+    const start = this.find(size);
+    return start === undefined ? undefined : this.take(start, size);
   }
 
   /** Gives a piece back; false when none begins there. */
@@ -80,6 +86,15 @@ export class Allocator {
   /** Free blocks as [start, bytes], by address: for tests and reports. */
   freeBlocks(): [start: number, bytes: number][] {
     return [...this.sizes].sort((a, b) => a[0] - b[0]);
+  }
+
+  /** Cuts a piece off the front of the free block there. */
+  private take(start: number, size: number): number {
+    const available = this.sizes.get(start) as number;
+    this.remove(start, available);
+    if (available > size) this.insert(start + size, available - size);
+    this.live.set(start, size);
+    return start;
   }
 
   /** Best known block of at least `size` bytes. */

@@ -1,6 +1,6 @@
 import { bytesPerElement, type DType, type TypedArray, viewTypedArray } from '../../dtype.ts';
 import { BackendError } from '../../errors.ts';
-import { Allocator } from './allocator.ts';
+import { ALIGNMENT, Allocator, unitsOf } from './allocator.ts';
 
 const PAGE = 65536;
 
@@ -22,14 +22,31 @@ export const MAXIMUM_BYTES = 65536 * PAGE;
 /** Memory grows by doubling up to this many bytes at once, or by exactly what is missing. */
 const LARGEST_STEP = 64 * 1024 * 1024;
 
+/**
+ * Pieces up to so many alignment units, when given back, wait to be handed out again as they are: a
+ * step asks for the same ones over and over.
+ */
+const LARGEST_WAITING = 1024;
+
+/** All that wait take no more than this. */
+const WAITING_BYTES = 2 ** 20;
+
+/** What stands in place of the size of a piece that was given back and waits. */
+const WAITS = -1;
+
 /** One linear memory with an allocator: what tensors of the wasm backend live in. */
 export class WasmMemory {
   readonly memory: WebAssembly.Memory;
   readonly shared: boolean;
   private readonly allocator: Allocator;
   private readonly maximumBytes: number;
+  /** Bytes asked for by address, or `WAITS`. */
   private readonly sizes = new Map<number, number>();
+  /** Addresses of pieces that wait, by how many alignment units they take. */
+  private readonly waiting: number[][] = Array.from({ length: LARGEST_WAITING + 1 }, () => []);
+  private waitingBytes = 0;
   private bytes = 0;
+  private allocations = 0;
   private peakBytes = 0;
 
   /**
@@ -61,21 +78,38 @@ export class WasmMemory {
    */
   alloc(dtype: DType, numel: number): number {
     const size = numel * bytesPerElement(dtype);
-    const address = this.allocator.alloc(size);
+    const units = unitsOf(size);
+    let address = units <= LARGEST_WAITING ? this.waiting[units].pop() : undefined;
+    if (address === undefined) {
+      address = this.allocator.fit(size) ?? this.allocAfterAll(size);
+    } else {
+      this.waitingBytes -= units * ALIGNMENT;
+    }
     this.sizes.set(address, size);
+    this.allocations++;
     this.bytes += size;
-    this.peakBytes = Math.max(this.peakBytes, this.bytes);
+    if (this.bytes > this.peakBytes) this.peakBytes = this.bytes;
     return address;
   }
 
   /** @throws BackendError when nothing was allocated there (any more) */
   free(address: number): void {
     const size = this.sizes.get(address);
-    if (size === undefined || !this.allocator.free(address)) {
+    if (size === undefined || size === WAITS) {
       throw new BackendError(`free: no memory was allocated at address ${address}`);
     }
-    this.sizes.delete(address);
+    this.allocations--;
     this.bytes -= size;
+    const units = unitsOf(size);
+    const taken = units * ALIGNMENT;
+    if (units > LARGEST_WAITING || this.waitingBytes + taken > WAITING_BYTES) {
+      this.sizes.delete(address);
+      this.allocator.free(address);
+      return;
+    }
+    this.sizes.set(address, WAITS);
+    this.waitingBytes += taken;
+    this.waiting[units].push(address);
   }
 
   /** The elements themselves, until memory grows the next time (any `alloc` may do that). */
@@ -85,7 +119,18 @@ export class WasmMemory {
 
   /** Bytes asked for and not given back, the most of them ever, and in how many pieces. */
   usage(): { bytes: number; peakBytes: number; allocations: number } {
-    return { bytes: this.bytes, peakBytes: this.peakBytes, allocations: this.sizes.size };
+    return { bytes: this.bytes, peakBytes: this.peakBytes, allocations: this.allocations };
+  }
+
+  /** Before memory grows, what waits is joined with what is free beside it. */
+  private allocAfterAll(size: number): number {
+    for (const address of this.waiting.flat()) {
+      this.sizes.delete(address);
+      this.allocator.free(address);
+    }
+    for (const list of this.waiting) list.length = 0;
+    this.waitingBytes = 0;
+    return this.allocator.alloc(size);
   }
 
   private grow(end: number): number {
