@@ -67,7 +67,8 @@ export class BatchAssembly {
     const { taps, task, codec, rows } = this.job;
     this.checkDue('batch', batch.batch);
     const { counts, labels } = batch;
-    const bytes = encodedLength(labels.length * taps.kinds.length, taps.width, codec.bits);
+    const units = counts?.reduce((sum, count) => sum + count, 0) ?? labels.length;
+    const bytes = encodedLength(units * taps.kinds.length, taps.width, codec.bits);
     const complete = taps.layers.map((_, index) => joined(this.layers.get(index) ?? []));
     this.layers.clear();
     if (!complete.every((data) => data.length === bytes)) {
@@ -77,6 +78,11 @@ export class BatchAssembly {
       throw refused(
         `batch ${batch.batch}: tokens are counted for a language model, and for it alone`,
       );
+    }
+    // What stays on the device must not come by mistake.
+    const due = task.kind === 'lm' && !task.head ? 0 : units;
+    if (labels.length !== due) {
+      throw refused(`batch ${batch.batch}: ${labels.length} labels where ${due} were due`);
     }
     if (task.kind !== 'regression') {
       const [most, what] =

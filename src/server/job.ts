@@ -8,14 +8,19 @@ import {
   decodeHalves,
   type FileMessage,
   FileReceiver,
+  FRAME_HEADER_BYTES,
+  type GradsMessage,
   type HelloMessage,
   type JobMessage,
   type JsonObject,
+  STATES_HEADER_BYTES,
   sendFile,
 } from '../transport/index.ts';
 import { BatchAssembly } from './batch-assembly.ts';
+import type { LossRequest } from './device-loss.ts';
 import type { JobStateOptions } from './job-state.ts';
 import { unknownJob } from './job-store.ts';
+import { MOST_TOKENS } from './received-rows.ts';
 import type { SessionOptions } from './session.ts';
 import type { ReceivedBatch, TrainedModel, TrainingJob } from './training-job.ts';
 import { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
@@ -49,6 +54,10 @@ export class Job {
   private hopeless = false;
   /** Whether the device has been asked for an output head that has not come. */
   private headDue = false;
+  /** Parts that the device has not answered yet, the oldest first. */
+  private readonly asked: { readonly endMs: number }[] = [];
+  private onAsked: () => void = () => {};
+  private over = false;
   private readonly givenUp: Promise<undefined>;
   private fail: (error: Error) => void = () => {};
   /** Rejects when a step fails the job. */
@@ -79,7 +88,8 @@ export class Job {
       );
     }
     const { task } = message;
-    if (task.kind === 'lm' && task.head.bytes > DEFAULT_MAX_FILE) {
+    if (task.kind === 'lm' && !task.head) checkDeviceLabels(task.maxTokens, this.training);
+    if (task.kind === 'lm' && task.head && task.head.bytes > DEFAULT_MAX_FILE) {
       throw new ProtocolError(
         `job: an output head of ${task.head.bytes} bytes; ${DEFAULT_MAX_FILE} are the most`,
         'E_JOB',
@@ -141,6 +151,11 @@ export class Job {
       ...(sendHead && { sendHead }),
     });
     const training = this.thread.run((event) => this.onEvent(event));
+    const noMore = () => {
+      this.over = true;
+      this.onAsked();
+    };
+    training.then(noMore, noMore);
     const feeding = this.feed(assembly);
     try {
       // Whatever fails or ends first ends the job: a fault in training does not wait for the
@@ -172,7 +187,7 @@ export class Job {
   /** Whether the head that the job needs is here, or none is needed. */
   private async findHead(): Promise<boolean> {
     const { task } = this.message;
-    if (task.kind !== 'lm') return true;
+    if (task.kind !== 'lm' || !task.head) return true;
     const bytes = await this.options.heads?.get(task.head.sha256);
     if (bytes) await this.thread.useHead(bytes);
     return bytes !== undefined;
@@ -184,7 +199,7 @@ export class Job {
     const file = await receiver.add(message);
     if (!file) return;
     this.headDue = false;
-    if (task.kind !== 'lm' || message.sha256 !== task.head.sha256) {
+    if (task.kind !== 'lm' || !task.head || message.sha256 !== task.head.sha256) {
       throw new ProtocolError(`job: file ${file.name} is not the output head of the job`, 'E_JOB');
     }
     await this.options.heads?.put(task.head.sha256, file.bytes);
@@ -211,7 +226,7 @@ export class Job {
         },
       },
       task: task.kind,
-      ...(task.kind === 'lm' && { vocab: task.vocab }),
+      ...(task.kind === 'lm' && { vocab: task.vocab, labelsOnDevice: !task.head }),
       rows,
       options: this.training,
       cacheLimit,
@@ -235,12 +250,15 @@ export class Job {
   /** Takes rows until FINISH. */
   private async feed(assembly: BatchAssembly): Promise<void> {
     const { task } = this.message;
-    const head = new FileReceiver(task.kind === 'lm' ? task.head.bytes : 0);
+    const head = new FileReceiver(task.kind === 'lm' ? (task.head?.bytes ?? 0) : 0);
     for (;;) {
       const message = await this.connection.receive();
       switch (message?.type) {
         case 'file':
           await this.takeHead(message, head);
+          break;
+        case 'grads':
+          await this.takeAnswer(message);
           break;
         case 'taps':
           assembly.takeTile(message);
@@ -254,7 +272,7 @@ export class Job {
           assembly.checkComplete(message.rows);
           // The training would wait for it without end.
           if (this.headDue) throw new ProtocolError('job: the device sent no output head', 'E_JOB');
-          return;
+          return this.takeAnswers();
         case 'cancel':
           return;
         default:
@@ -264,6 +282,39 @@ export class Job {
           );
       }
     }
+  }
+
+  /** Takes what the device says of a part. @throws ProtocolError (E_JOB) where none, or another, is due */
+  private async takeAnswer({ type: _, ...answer }: GradsMessage): Promise<void> {
+    const asked = this.asked.shift();
+    if (!asked) throw new ProtocolError(`grads: part ${answer.part} was not asked for`, 'E_JOB');
+    await this.thread.answer(answer);
+    const bytes = FRAME_HEADER_BYTES + STATES_HEADER_BYTES + answer.gradient.byteLength;
+    const name = `device part ${answer.part}`;
+    this.tracer.span(name, 'transfer', 'device', asked.endMs, monotonicMs(), { bytes });
+  }
+
+  /** After the rows: what the device says until the training is over, and not a message more. */
+  private async takeAnswers(): Promise<void> {
+    while (await this.answerDue()) {
+      const message = await this.connection.receive();
+      // Whoever waits for the device's end knows of it.
+      if (!message || message.type === 'cancel') return;
+      if (message.type !== 'grads') {
+        throw new ProtocolError(`job: the device sent ${message.type}, GRADS were due`);
+      }
+      await this.takeAnswer(message);
+    }
+  }
+
+  /** Waits until the device owes an answer; false once it will owe none. */
+  private async answerDue(): Promise<boolean> {
+    while (this.asked.length === 0 && !this.over) {
+      await new Promise<void>((resolve) => {
+        this.onAsked = resolve;
+      });
+    }
+    return this.asked.length > 0 && !this.over;
   }
 
   private async cache(number: number, batch: ReceivedBatch): Promise<void> {
@@ -286,6 +337,10 @@ export class Job {
       return;
     }
     this.busyMs += ms;
+    if (event.kind === 'states') {
+      this.ask(event, startMs, endMs);
+      return;
+    }
     const model = event.kind === 'trained' ? event.trained.name : event.model;
     this.busyMsOf.set(model, (this.busyMsOf.get(model) ?? 0) + ms);
     this.tracer.span(`${model} ${event.kind}`, 'step', 'training', startMs, endMs);
@@ -328,12 +383,26 @@ export class Job {
     }
   }
 
+  /** Sends a part of a step to the device, which has the labels. */
+  private ask(request: LossRequest, startMs: number, endMs: number): void {
+    const { side } = this.training;
+    this.busyMsOf.set(side, (this.busyMsOf.get(side) ?? 0) + endMs - startMs);
+    this.tracer.span(`${side} states ${request.part}`, 'step', 'training', startMs, endMs);
+    this.asked.push({ endMs });
+    this.onAsked();
+    this.connection.send({ ...request, type: 'states' }).catch((error: ProtocolError) => {
+      // It would wait for an answer without end; a line that broke is seen where it is read.
+      if (error.code === 'E_CREDIT' || error.code === 'E_FRAME_SIZE') this.fail(error);
+    });
+  }
+
   private post(message: Parameters<Connection['send']>[0]): void {
     // A line that broke is reported by the loop that reads from it.
     this.connection.send(message).catch(() => {});
   }
 
   private async report(end: {
+    backend: string;
     cache: { memory: number; spilled: number };
     backendPeakBytes: number;
   }): Promise<void> {
@@ -345,7 +414,7 @@ export class Job {
       bytes: weights.length,
     }));
     const metrics = {
-      backend: this.thread.backend,
+      backend: end.backend,
       busySeconds: this.busyMs / 1000,
       cache: { ...end.cache },
       backendPeakBytes: end.backendPeakBytes,
@@ -365,6 +434,22 @@ export class Job {
       await this.connection.send({ type: 'trace', events });
     }
     await this.connection.send({ type: 'done' });
+  }
+}
+
+/** @throws ProtocolError (E_JOB) for what takes labels here */
+function checkDeviceLabels(maxTokens: number, { refit }: TrainingOptions): void {
+  if (refit) {
+    throw new ProtocolError(
+      'job: refit trains on validation rows, whose labels stay on the device; use --no-refit',
+      'E_JOB',
+    );
+  }
+  if (maxTokens > MOST_TOKENS) {
+    throw new ProtocolError(
+      `job: rows of ${maxTokens} tokens; ${MOST_TOKENS} are the most where labels stay on the device`,
+      'E_JOB',
+    );
   }
 }
 

@@ -10,7 +10,19 @@ import type { ReceivedBatch, Split, TrainingJob } from './training-job.ts';
 export interface Unit {
   readonly split: Split;
   readonly record: number;
+  /** Where labels stay on the device, what names the token: `labelOfToken`. */
   readonly label: number;
+}
+
+/** Tokens that a row may send where labels stay on the device: those of the longest contexts there are. */
+export const MOST_TOKENS = 2 ** 20;
+
+/** What stands in for the label of a row's token where labels stay on the device; below 2^52. */
+const labelOfToken = (row: number, token: number) => row * MOST_TOKENS + token;
+
+/** Which token that is: a row number of the device, and a place among its tokens in the loss. */
+export function tokenOfLabel(label: number): { row: number; token: number } {
+  return { row: Math.floor(label / MOST_TOKENS), token: label % MOST_TOKENS };
 }
 
 /** The units of one row. */
@@ -47,15 +59,18 @@ export class ReceivedRows {
   /** Stores a batch. @throws FormatError when its size is not what the job said, or a row comes twice */
   receive({ split, rows: ids, counts, labels, taps }: ReceivedBatch): void {
     const cache = this.caches[split];
-    const records = layersToSamples(taps, labels.length);
+    const units = counts?.reduce((sum, count) => sum + count, 0) ?? labels.length;
+    const records = layersToSamples(taps, units);
     let at = 0;
     const rows = ids.map((id, b) => {
       if (this.ids[split].has(id)) throw new FormatError(`training: row ${id} came twice`);
       this.ids[split].add(id);
-      return Array.from({ length: counts?.[b] ?? 1 }, (): Unit => {
+      return Array.from({ length: counts?.[b] ?? 1 }, (_, token): Unit => {
         const record = cache.size;
         cache.put(record, records[at]);
-        return { split, record, label: labels[at++] };
+        const label = labels.length > 0 ? labels[at] : labelOfToken(id, token);
+        at++;
+        return { split, record, label };
       });
     });
     this[split].push(...rows);

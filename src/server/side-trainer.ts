@@ -52,7 +52,13 @@ import type { ReceivedBatch, TrainedModel, TrainerEvent, TrainingJob } from './t
  * Tokens of a language model's batch that are computed at once: their side network's values, for the
  * way back, are some hundred kilobytes each. Gradients of the parts add up to those of the batch.
  */
-const TOKENS_AT_ONCE = 512;
+const TOKENS_AT_ONCE = 256;
+
+/**
+ * Numbers of their states at the most: half a megabyte, which is what travels where labels stay on
+ * the device, and several parts are to be under way there.
+ */
+const STATES_AT_ONCE = 2 ** 17;
 
 /**
  * Steps of an engine's call at the most. Parameters and both moments cross once a call, so more save
@@ -135,7 +141,7 @@ export class SideTrainer {
     this.begun = engine?.begin({ shape, codec, task, vocab, options });
     this.begun?.catch(() => {}); // `run` tells of it
     if (task !== 'lm') this.aim = objectives[task];
-    this.headDue = task === 'lm';
+    this.headDue = task === 'lm' && !job.labelsOnDevice;
     this.statistics = new TapStatistics(job.shape);
     this.rows = new ReceivedRows(job);
   }
@@ -376,7 +382,8 @@ export class SideTrainer {
   private stepsAtOnce(left: number): number {
     // While rows come in, each batch is standardised otherwise.
     if (!this.engine || !this.standardizer) return 1;
-    return Math.max(1, Math.min(left, STEPS_A_CALL, this.mostSteps()));
+    const most = this.engine.stepsACall ?? STEPS_A_CALL;
+    return Math.max(1, Math.min(left, most, this.mostSteps()));
   }
 
   /** Makes a step on each batch, on the engine where there is one. */
@@ -470,8 +477,10 @@ export class SideTrainer {
   private parts(units: readonly Unit[]): (readonly Unit[])[] {
     if (this.job.task !== 'lm') return [units];
     const parts: Unit[][] = [];
-    for (let start = 0; start < units.length; start += TOKENS_AT_ONCE) {
-      parts.push(units.slice(start, start + TOKENS_AT_ONCE));
+    const wide = Math.floor(STATES_AT_ONCE / this.job.shape.width);
+    const size = Math.max(1, Math.min(TOKENS_AT_ONCE, wide));
+    for (let start = 0; start < units.length; start += size) {
+      parts.push(units.slice(start, start + size));
     }
     return parts;
   }

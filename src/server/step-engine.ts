@@ -64,6 +64,8 @@ export interface ScoresCall {
 export interface StepEngine {
   /** What runs; shown to people. */
   readonly description: string;
+  /** Steps of a call at the most, where it is not the trainer's choice. */
+  readonly stepsACall?: number;
   /** Begins a job. */
   begin(job: EngineJob): Promise<void>;
   /** The frozen head of a language model. @throws FormatError (E_LM_HEAD) for one of another model */

@@ -10,6 +10,7 @@ export interface ReceivedBatch {
   readonly split: Split;
   /** Row ids, unique within the split. */
   readonly rows: readonly number[];
+  /** None where they stay on the device. */
   readonly labels: readonly number[];
   /** Tokens that each row sends, of a language model, whose labels are those tokens' next ones. */
   readonly counts?: readonly number[];
@@ -25,6 +26,8 @@ export interface TrainingJob {
   readonly task?: Task;
   /** Tokens of a language model's vocabulary. */
   readonly vocab?: number;
+  /** Of a language model: its labels, and its output head, stay on the device, which computes the loss. */
+  readonly labelsOnDevice?: boolean;
   /** Rows to come. */
   readonly rows: Readonly<Record<Split, number>>;
   readonly options: TrainingOptions;

@@ -1,5 +1,6 @@
 import { spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
+import type { LossAnswer, LossRequest } from './device-loss.ts';
 import type { JobProgress, JobStateOptions } from './job-state.ts';
 import type { BackendChoice, OpenedBackend } from './server-backend.ts';
 import type { ReceivedBatch, TrainerEvent, TrainingJob } from './training-job.ts';
@@ -9,7 +10,9 @@ export interface TimedEvent {
   readonly event:
     | Exclude<TrainerEvent, { kind: 'wait' }>
     /** So much is on the disk. */
-    | ({ readonly kind: 'saved' } & JobProgress);
+    | ({ readonly kind: 'saved' } & JobProgress)
+    /** Where labels stay on the device: what it is to compute. */
+    | ({ readonly kind: 'states' } & LossRequest);
   readonly startMs: number;
   readonly endMs: number;
 }
@@ -71,10 +74,18 @@ export class TrainingThread {
     return this.rpc.call('receive', batch);
   }
 
-  /** Trains to the end. */
+  /**
+   * Hands over what the device computed of `states`.
+   * @throws ProtocolError (E_JOB) for another part than the one that is due, or of another size
+   */
+  answer(answer: LossAnswer): Promise<void> {
+    return this.rpc.call('answer', answer);
+  }
+
+  /** Trains to the end; `backend` is what did. */
   run(
     onEvent: (event: TimedEvent) => void,
-  ): Promise<{ cache: CacheBytes; backendPeakBytes: number }> {
+  ): Promise<{ backend: string; cache: CacheBytes; backendPeakBytes: number }> {
     return this.rpc.call('run', undefined, { onEvent });
   }
 

@@ -3,7 +3,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { monotonicMs } from '../platform/clock.ts';
 import { parentPort } from '../platform/node.ts';
 import { serveRpc } from '../platform/rpc.ts';
-import { setBackend } from '../tensor/index.ts';
+import { BackendError, setBackend, wasmBackend } from '../tensor/index.ts';
+import { spawnKernelThread } from '../threads/node.ts';
+import { DeviceLossEngine, type LossAnswer } from './device-loss.ts';
 import { type JobProgress, JobState, type JobStateOptions, NO_PROGRESS } from './job-state.ts';
 import { type BackendChoice, type OpenedBackend, openBackend } from './server-backend.ts';
 import { SideTrainer } from './side-trainer.ts';
@@ -13,6 +15,8 @@ import type { ThreadBackend, TimedEvent } from './training-thread.ts';
 /** The job under way. */
 interface Running {
   readonly trainer: SideTrainer;
+  /** Where labels stay on the device. */
+  readonly remote: DeviceLossEngine | undefined;
   /** Where it is kept, if it is. */
   readonly state: JobState | undefined;
   /** Ends the wait for rows. */
@@ -28,13 +32,13 @@ type ToldEvent = Exclude<TrainerEvent, { kind: 'wait' }>;
 /** Steps that were made together with this one and come behind it. */
 const restOf = (event: ToldEvent) => (event.kind === 'step' ? (event.rest ?? 0) : 0);
 
-let opened: Pick<OpenedBackend, 'backend' | 'engine'> | undefined;
+let opened: (OpenedBackend & { readonly choice: BackendChoice }) | undefined;
 let job: Running | undefined;
 
 /** Ends the job; one that is kept is saved as it is now. */
 function end(): void {
   if (!job) return;
-  const { trainer, state, wake, failed } = job;
+  const { trainer, remote, state, wake, failed } = job;
   job.cancelled = true;
   job = undefined;
   try {
@@ -42,22 +46,34 @@ function end(): void {
   } finally {
     state?.close();
     trainer.close();
+    void remote?.close();
     wake?.();
   }
 }
 
+/** The side network on its own, for a device that computes the loss: on what trains here, or wasm. */
+function deviceLoss({ backend, engine, description, choice }: NonNullable<typeof opened>) {
+  if (!engine) return new DeviceLossEngine(backend, description);
+  const { required, threads } = choice;
+  const why = 'plans of gpu.js take the labels, and this device keeps them';
+  if (required) throw new BackendError(`--require-backend: ${why}`);
+  const wasm = wasmBackend({ threads, spawn: spawnKernelThread });
+  return new DeviceLossEngine(wasm, `${wasm.description} instead of ${description}: ${why}`);
+}
+
 serveRpc(parentPort(), {
   async open(choice: BackendChoice): Promise<ThreadBackend> {
-    const { description, fallbackReason, ...rest } = await openBackend(choice);
-    opened = rest;
+    opened = { ...(await openBackend(choice)), choice };
     setBackend(opened.backend);
+    const { description, fallbackReason } = opened;
     return { description, fallbackReason };
   },
 
   start({ options, kept }: { options: TrainingJob; kept?: JobStateOptions }): JobProgress {
     if (!opened) throw new Error('training: open comes before start');
     end();
-    const trainer = new SideTrainer(options, opened.backend, opened.engine);
+    const remote = options.labelsOnDevice ? deviceLoss(opened) : undefined;
+    const trainer = new SideTrainer(options, opened.backend, remote ?? opened.engine);
     let state: JobState | undefined;
     try {
       state = kept && new JobState(kept, trainer);
@@ -65,7 +81,7 @@ serveRpc(parentPort(), {
       trainer.close();
       throw error;
     }
-    job = { trainer, state, wake: undefined, cancelled: false, failed: false };
+    job = { trainer, remote, state, wake: undefined, cancelled: false, failed: false };
     return state?.progress ?? NO_PROGRESS;
   },
 
@@ -81,11 +97,17 @@ serveRpc(parentPort(), {
     return job?.trainer.cacheBytes;
   },
 
+  answer: (answer: LossAnswer) => job?.remote?.answer(answer),
+
   /** Runs to the end, an event at a time; rows that arrive meanwhile are let in between. */
   async run(_: undefined, { emit }) {
     const running = job;
     if (!running) throw new Error('training: start comes before run');
-    const { trainer, state } = running;
+    const { trainer, remote, state } = running;
+    if (remote) {
+      remote.ask = (request, startMs, endMs) =>
+        emit({ event: { kind: 'states', ...request }, startMs, endMs } satisfies TimedEvent);
+    }
     const events = trainer.run();
     const tell = (event: TimedEvent['event'], startMs: number, endMs = monotonicMs()) =>
       emit({ event, startMs, endMs } satisfies TimedEvent);
@@ -115,20 +137,28 @@ serveRpc(parentPort(), {
       // The steps of one call come out together: before the last of them nothing can be saved.
       const made = [first.value];
       for (let rest = restOf(first.value); rest > 0; rest--) made.push(next().value as ToldEvent);
-      const share = (monotonicMs() - startMs) / made.length;
+      // While the device computes, nothing does here.
+      const { forward, back } = remote?.takeMs() ?? { forward: 0, back: monotonicMs() - startMs };
+      if (remote) startMs = monotonicMs() - back;
+      const share = back / made.length;
       for (const [i, event] of made.entries()) {
         tell(event, startMs + i * share, startMs + (i + 1) * share);
         const savingMs = monotonicMs();
-        const saved = state?.onEvent(event, share);
+        const saved = state?.onEvent(event, share + forward);
         if (saved) tell({ kind: 'saved', ...saved }, savingMs);
       }
       await turn();
       startMs = monotonicMs();
     }
     events.return();
-    const { backend, engine } = opened as OpenedBackend;
+    const { backend, description, ...rest } = opened as OpenedBackend;
+    const engine = remote ?? rest.engine;
     const backendPeakBytes = engine ? await engine.peakBytes() : backend.memory().peakBytes;
-    return { cache: trainer.cacheBytes, backendPeakBytes };
+    return {
+      backend: remote?.description ?? description,
+      cache: trainer.cacheBytes,
+      backendPeakBytes,
+    };
   },
 
   cancel: end,

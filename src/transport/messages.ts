@@ -65,6 +65,47 @@ export interface TapsMessage {
   readonly data: Uint8Array;
 }
 
+/** Some consecutive tokens in the loss of one row. */
+export interface TokenRun {
+  /** Row number, as in BATCH. */
+  readonly row: number;
+  /** First of its tokens in the loss, from 0. */
+  readonly first: number;
+  readonly count: number;
+}
+
+/**
+ * Where labels stay on the device: what a language model's side network makes of R tokens, for the
+ * device to hold against their labels.
+ */
+export interface StatesMessage {
+  readonly type: 'states';
+  /** Counts these messages of one job and connection, from 0. */
+  readonly part: number;
+  readonly split: Split;
+  /** Whether the gradient is wanted, or the loss alone. */
+  readonly gradient: boolean;
+  /** Tokens of the whole step, over which the loss is a mean; at least R. */
+  readonly tokens: number;
+  /** Which tokens, in the order of the states. */
+  readonly runs: readonly TokenRun[];
+  /** Values a token, D. */
+  readonly width: number;
+  /** `[R, D]`, finite. */
+  readonly states: Float32Array;
+}
+
+/** The answer to STATES, part by part in their order. */
+export interface GradsMessage {
+  readonly type: 'grads';
+  readonly part: number;
+  /** The part's share of the step's mean loss; where no gradient was wanted, the sum over its tokens. */
+  readonly loss: number;
+  readonly width: number;
+  /** Of the share by the states, `[R, D]`, finite; empty where none was wanted. */
+  readonly gradient: Float32Array;
+}
+
 /** More bytes the receiver of this may send. */
 export interface CreditMessage {
   readonly type: 'credit';
@@ -102,6 +143,8 @@ export type Message =
   | AcceptMessage
   | TapsMessage
   | BatchMessage
+  | StatesMessage
+  | GradsMessage
   | CreditMessage
   | StepMessage
   | EpochMessage
@@ -140,6 +183,8 @@ export const MESSAGE_TYPES = {
   cancel: 17,
   saved: 18,
   forget: 19,
+  states: 20,
+  grads: 21,
 } as const satisfies Record<MessageType, number>;
 
 /** Who may send a type. */
@@ -163,10 +208,18 @@ export const MESSAGE_SENDERS: Readonly<Record<MessageType, Role | 'both'>> = {
   cancel: 'device',
   saved: 'server',
   forget: 'device',
+  states: 'server',
+  grads: 'device',
 };
 
 /** Frames that credit pays for; all others are small and few. */
-export const DATA_TYPES: ReadonlySet<MessageType> = new Set<MessageType>(['taps', 'batch', 'file']);
+export const DATA_TYPES: ReadonlySet<MessageType> = new Set<MessageType>([
+  'taps',
+  'batch',
+  'file',
+  'states',
+  'grads',
+]);
 
 /** Frames whose header names job 0: sent while the ends may differ over the current job. */
 export const JOBLESS_TYPES: ReadonlySet<MessageType> = new Set<MessageType>([

@@ -73,8 +73,11 @@ export const jobSchema = z.object({
       vocab: positive,
       /** Most tokens that a row sends. */
       maxTokens: positive,
-      /** The model's output head, which the server asks for where it does not have it. */
-      head: z.object({ sha256: sha256Hex, bytes: positive }),
+      /**
+       * The model's output head, which the server asks for where it does not have it; without it
+       * labels stay on the device.
+       */
+      head: z.object({ sha256: sha256Hex, bytes: positive }).optional(),
     }),
   ]),
   taps: z.object({
@@ -130,8 +133,8 @@ export const batchSchema = z
     /** Tokens that each row sends, of a language model; else each row sends one. */
     counts: z.array(positive).optional(),
     /**
-     * Class indices, standardised numbers in a regression, or of each token the next one; the server
-     * holds them against JOB.
+     * Class indices, standardised numbers in a regression, or of each token the next one, none where
+     * those stay on the device; the server holds them against JOB.
      */
     labels: z.array(
       z
@@ -146,8 +149,9 @@ export const batchSchema = z
   )
   .refine(
     ({ rows, counts, labels }) =>
+      (counts !== undefined && labels.length === 0) ||
       labels.length === (counts?.reduce((sum, tokens) => sum + tokens, 0) ?? rows.length),
-    'labels must be as many as rows, or their tokens',
+    'labels must be as many as rows, or their tokens, or none beside counts',
   );
 
 /** FINISH: the device has sent every row. */

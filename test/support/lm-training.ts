@@ -19,8 +19,14 @@ export function lmHeadBytes(vocab = LM_VOCAB): Uint8Array {
   return encodeLmHead({ norm: { kind: 'rms', eps: 1e-5, weight }, matrix }, backend);
 }
 
-/** What a device would send of a small language model's job: rows of unlike length. */
-export function lmTask(options: Partial<TrainingOptions> = {}): {
+/**
+ * What a device would send of a small language model's job: rows of unlike length.
+ * @param longest tokens of a row at the most
+ */
+export function lmTask(
+  options: Partial<TrainingOptions> = {},
+  longest = 6,
+): {
   readonly job: TrainingJob;
   readonly train: readonly ReceivedBatch[];
   readonly valid: readonly ReceivedBatch[];
@@ -42,7 +48,7 @@ export function lmTask(options: Partial<TrainingOptions> = {}): {
         { length: Math.min(training.batchSize, rows[split] - start) },
         (_, i) => start + i,
       );
-      const counts = ids.map(() => 1 + rng.int(6));
+      const counts = ids.map(() => 1 + rng.int(longest));
       const tokens = counts.reduce((sum, count) => sum + count, 0);
       const labels = Array.from({ length: tokens }, () => rng.int(LM_VOCAB));
       const taps = Array.from({ length: layers }, (_, layer) => {

@@ -73,9 +73,47 @@ const file = fc
     const last = more === 0 ? { sha256: '0f'.repeat(32) } : {};
     return { type: 'file' as const, name, offset, total, data, ...last };
   });
+const floats = (length: number) =>
+  fc
+    .array(fc.float({ noNaN: true, noDefaultInfinity: true }), {
+      minLength: length,
+      maxLength: length,
+    })
+    .map((values) => Float32Array.from(values));
+const width = fc.constantFrom(1, 3, 64);
+const states = fc
+  .tuple(width, fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 4 }))
+  .chain(([width, counts]) => {
+    const rows = counts.reduce((sum, count) => sum + count, 0);
+    return fc.record({
+      type: fc.constant('states' as const),
+      part: u32,
+      split,
+      gradient: fc.boolean(),
+      tokens: fc.integer({ min: rows, max: 2 ** 32 - 1 }),
+      runs: fc.tuple(
+        ...counts.map((count) =>
+          fc.record({ row: u32, first: u32 }).map((run) => ({ ...run, count })),
+        ),
+      ),
+      width: fc.constant(width),
+      states: floats(rows * width),
+    });
+  });
+const grads = fc.tuple(width, fc.nat(4)).chain(([width, rows]) =>
+  fc.record({
+    type: fc.constant('grads' as const),
+    part: u32,
+    loss: finite,
+    width: fc.constant(width),
+    gradient: floats(rows * width),
+  }),
+);
 const anyMessage: fc.Arbitrary<Message> = fc.oneof(
   taps,
   batch,
+  states,
+  grads,
   file,
   fc.record({ type: fc.constant('credit' as const), bytes: u32.map((n) => n || 1) }),
   fc.record({
@@ -109,7 +147,7 @@ test('a message comes back from its bytes', () => {
 test('arbitrary payloads parse or fail with a typed error', () => {
   const json = fc.jsonValue().map((value) => new TextEncoder().encode(JSON.stringify(value)));
   fc.assert(
-    fc.property(fc.nat(22), fc.oneof(fc.uint8Array({ maxLength: 90 }), json), (type, payload) => {
+    fc.property(fc.nat(24), fc.oneof(fc.uint8Array({ maxLength: 90 }), json), (type, payload) => {
       try {
         parseMessage(type, payload);
       } catch (error) {
@@ -120,11 +158,52 @@ test('arbitrary payloads parse or fail with a typed error', () => {
   );
 });
 
+test('states and gradients of another size, or with a number that is none, are refused', () => {
+  const broken = (message: Message, change: (bytes: Uint8Array) => Uint8Array) => {
+    const payload = new Uint8Array(Buffer.concat(encodePayload(message)));
+    assert.throws(() => parseMessage(MESSAGE_TYPES[message.type], change(payload)), {
+      name: 'ProtocolError',
+      code: 'E_MESSAGE_FORMAT',
+    });
+  };
+  const view = (bytes: Uint8Array) => new DataView(bytes.buffer);
+  const last = (value: number) => (bytes: Uint8Array) => {
+    view(bytes).setFloat32(bytes.length - 4, value, true);
+    return bytes;
+  };
+  const filled = grads.filter(({ gradient }) => gradient.length > 0);
+  fc.assert(
+    fc.property(states, filled, fc.integer({ min: 1, max: 7 }), (asked, answer, cut) => {
+      for (const message of [asked, answer]) {
+        broken(message, (bytes) => bytes.slice(0, -cut));
+        broken(message, (bytes) => new Uint8Array([...bytes, 0]));
+        for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) broken(message, last(value));
+      }
+      // Tokens, runs, rows, width and a run's length, each one more than there are.
+      for (const at of [12, 16, 20, 32]) {
+        broken(asked, (bytes) => {
+          view(bytes).setUint32(at, view(bytes).getUint32(at, true) + 1, true);
+          return bytes;
+        });
+      }
+      broken(asked, (bytes) => {
+        view(bytes).setUint32(8, asked.states.length / asked.width - 1, true);
+        return bytes;
+      });
+      broken(answer, (bytes) => {
+        view(bytes).setFloat64(16, Number.NaN, true);
+        return bytes;
+      });
+    }),
+    { numRuns: 50 },
+  );
+});
+
 test('whatever frames a server gets, it ends typed or goes on', () => {
   fc.assert(
     fc.property(
       fc.array(
-        fc.tuple(fc.integer({ min: 1, max: 19 }), fc.uint8Array({ maxLength: 40 }), fc.boolean()),
+        fc.tuple(fc.integer({ min: 1, max: 21 }), fc.uint8Array({ maxLength: 40 }), fc.boolean()),
         {
           maxLength: 5,
         },

@@ -14,6 +14,16 @@ const parse = (type: MessageType, payload: Uint8Array) =>
 const parseJson = (type: MessageType, text: string) => parse(type, new TextEncoder().encode(text));
 const BAD = hasCode('E_MESSAGE_FORMAT');
 
+const STATES = {
+  type: 'states',
+  ...{ part: 2, split: 'train', gradient: true, tokens: 9, width: 2 },
+  runs: [
+    { row: 7, first: 3, count: 1 },
+    { row: 258, first: 0, count: 1 },
+  ],
+  states: Float32Array.of(1, -2, 0.5, 0),
+} as const satisfies Message;
+
 const SAMPLES: Message[] = [
   HELLO,
   WELCOME,
@@ -44,6 +54,9 @@ const SAMPLES: Message[] = [
   { type: 'cancel', reason: 'Ctrl-C' },
   { type: 'saved', batches: 7, step: 5 },
   { type: 'forget', id: '09af'.repeat(8) },
+  STATES,
+  { type: 'grads', part: 2, loss: 0.5, width: 2, gradient: Float32Array.of(1, -0.5, 0.25, 8) },
+  { type: 'grads', part: 3, loss: 7, width: 2, gradient: new Float32Array(0) },
 ];
 
 test('every type is there, once, and comes back from its bytes', () => {
@@ -96,6 +109,19 @@ test('literal bytes: CREDIT, CLOCK, FILE, BATCH', () => {
   assert.equal(new TextDecoder().decode(payloadOf(BATCH)), json);
 });
 
+test('literal bytes: STATES, GRADS', () => {
+  assert.equal(
+    hex(STATES),
+    `02000000 00 01 0000 09000000 02000000 02000000 02000000
+     07000000 03000000 01000000 02010000 00000000 01000000
+     0000803f 000000c0 0000003f 00000000`.replaceAll(/\s/g, ''),
+  );
+  assert.equal(
+    hex({ type: 'grads', part: 2, loss: 0.5, width: 2, gradient: Float32Array.of(1, -2) }),
+    '02000000 01000000 02000000 00000000 000000000000e03f 0000803f 000000c0'.replaceAll(' ', ''),
+  );
+});
+
 test('JSON: unknown keys are dropped, but in training they stay', () => {
   const saved = { type: 'saved', batches: 3, step: 2 };
   assert.deepEqual(parseJson('saved', '{"batches":3,"step":2,"more":1}'), saved);
@@ -105,7 +131,7 @@ test('JSON: unknown keys are dropped, but in training they stay', () => {
 });
 
 test('unknown types', () => {
-  for (const number of [0, 20, 255]) {
+  for (const number of [0, 22, 255]) {
     assert.throws(() => parseMessage(number, new Uint8Array(0)), hasCode('E_MESSAGE_TYPE'));
   }
 });
