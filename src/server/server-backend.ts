@@ -3,7 +3,6 @@ import {
   BackendError,
   cpuBackend,
   GPU_MODES,
-  type GpuBackend,
   type GpuMode,
   gpuBackend,
   hasGpuApi,
@@ -12,6 +11,8 @@ import {
 } from '../tensor/index.ts';
 import { spawnKernelThread } from '../threads/node.ts';
 import { CompiledEngine } from './compiled-engine.ts';
+import { openPageHost } from './page-host.ts';
+import { type OpenEngine, remoteEngine } from './remote-engine.ts';
 import type { StepEngine } from './step-engine.ts';
 
 /** Backends a server can train on; `gpu:` names a mode of gpu.js. */
@@ -33,6 +34,8 @@ export interface BackendChoice {
   readonly required?: boolean;
   /** Threads that compute a job, where it is `wasm` that trains; 1 unless told. */
   readonly threads?: number;
+  /** A Chromium in which gpu.js runs, instead of this process. */
+  readonly chromium?: string;
 }
 
 /** A backend that runs, and how it came to be this one. */
@@ -64,20 +67,13 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
     const backend = wasm();
     return { ...asAsked(backend), fallbackReason: backend.fallbackReason };
   }
-  const mode = GPU_MODES.find((known) => name === `gpu:${known}`);
-  const realOnly = name === 'auto' || (name === 'gpu' && required);
   try {
-    // Asked before gpu.js is loaded: in most Nodes there is no GPU to be had, and it takes a while.
-    if (name === 'auto' && !hasGpuApi()) {
-      throw new BackendError('auto: this runtime has neither WebGPU nor WebGL 2');
-    }
-    const { gpu, reasons } = await firstOf(mode ? [mode] : realOnly ? REAL_GPU : GPU_MODES);
-    const fallbackReason = reasons.length > 0 ? reasons.join('; ') : null;
+    const { engine, reasons } = await openGpu(choice);
     return {
       backend: cpuBackend(),
-      engine: new CompiledEngine(gpu),
-      description: [gpu.description, ...reasons].join('; '),
-      fallbackReason,
+      engine,
+      description: [engine.description, ...reasons].join('; '),
+      fallbackReason: reasons.length > 0 ? reasons.join('; ') : null,
     };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
@@ -91,14 +87,51 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
   }
 }
 
-/** The first mode in which gpu.js can train here, and why those before it cannot. */
+/** An engine, and why modes before it do not run. */
+interface FoundEngine {
+  readonly engine: StepEngine;
+  readonly reasons: readonly string[];
+}
+
+/** gpu.js by a choice, here or in a Chromium. @throws BackendError where none of it runs */
+async function openGpu({ name, required, chromium }: BackendChoice): Promise<FoundEngine> {
+  const mode = GPU_MODES.find((known) => name === `gpu:${known}`);
+  const realOnly = name === 'auto' || (name === 'gpu' && required === true);
+  const modes = mode ? [mode] : realOnly ? REAL_GPU : GPU_MODES;
+  if (chromium !== undefined) {
+    const { rpc, close } = await openPageHost(chromium);
+    try {
+      const open = (one: GpuMode) => remoteEngine(rpc, one, 'Chromium');
+      const { engine, reasons } = await firstOf(modes, realOnly, open);
+      return { engine: { ...engine, close }, reasons };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  }
+  // Asked before gpu.js is loaded: in most Nodes there is no GPU to be had, and it takes a while.
+  if (name === 'auto' && !hasGpuApi()) {
+    throw new BackendError('auto: this runtime has neither WebGPU nor WebGL 2');
+  }
+  return firstOf(modes, realOnly, async (one) => {
+    const gpu = await gpuBackend({ mode: one });
+    return { engine: new CompiledEngine(gpu), adapter: gpu.adapter };
+  });
+}
+
+/** The first mode in which gpu.js can train, and why those before it cannot. */
 async function firstOf(
   modes: readonly GpuMode[],
-): Promise<{ gpu: GpuBackend; reasons: readonly string[] }> {
+  realOnly: boolean,
+  open: OpenEngine,
+): Promise<FoundEngine> {
   const reasons = new Set<string>();
   for (const mode of modes) {
     try {
-      return { gpu: await gpuBackend({ mode }), reasons: [...reasons] };
+      const { engine, adapter } = await open(mode);
+      if (!realOnly || !adapter?.software) return { engine, reasons: [...reasons] };
+      await engine.close();
+      reasons.add(`${mode}: no GPU answers, only software (${adapter.name})`);
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;
       reasons.add(error.message.replace(/^gpuBackend: /, ''));

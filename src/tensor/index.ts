@@ -28,6 +28,7 @@ export { countingBackend } from './backends/counting.ts';
 export { cpuBackend } from './backends/cpu/index.ts';
 export {
   GPU_MODES,
+  type GpuAdapter,
   type GpuBackend,
   type GpuMode,
   type GpuOptions,

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import { fileError } from '../../platform/node.ts';
 import {
+  findChromium,
   HeadStore,
   JobStore,
   probeBackend,
@@ -11,6 +12,7 @@ import {
   SERVER_BACKENDS,
   type ServerBackend,
 } from '../../server/index.ts';
+import { UsageError } from '../../tensor/index.ts';
 import { serveWs } from '../../transport/ws-node.ts';
 import { decimal, integer, type ThreadChoice, threadChoice, threadsOf } from '../flags.ts';
 import { VERSION } from '../version.ts';
@@ -20,6 +22,8 @@ interface ServeFlags {
   readonly port: number;
   readonly backend: ServerBackend;
   readonly requireBackend?: boolean;
+  readonly gpuHost: 'node' | 'chromium';
+  readonly chromium?: string;
   readonly threads: ThreadChoice;
   readonly token?: string;
   readonly cacheLimit: number;
@@ -55,6 +59,18 @@ async function makeSpillDir(path: string): Promise<void> {
   }
 }
 
+/** The program in which gpu.js is to run, if not in this one. @throws UsageError where there is none */
+function chromiumOf({ gpuHost, chromium, backend }: ServeFlags): string | undefined {
+  if (gpuHost === 'node') {
+    if (chromium === undefined) return undefined;
+    throw new UsageError('--chromium: goes with --gpu-host chromium');
+  }
+  if (backend === 'cpu' || backend === 'wasm') {
+    throw new UsageError(`--gpu-host chromium: --backend ${backend} does not run gpu.js`);
+  }
+  return findChromium(chromium);
+}
+
 /** `mobillm serve`: trains side networks for whoever connects. */
 export function registerServe(program: Command): void {
   program
@@ -74,6 +90,15 @@ export function registerServe(program: Command): void {
       '--require-backend',
       'fail where that (for auto and gpu: a GPU) does not run, instead of falling back',
     )
+    .addOption(
+      new Option(
+        '--gpu-host <host>',
+        'where gpu.js runs; chromium: in a headless Chromium, whose GPU Node cannot reach',
+      )
+        .choices(['node', 'chromium'])
+        .default('node'),
+    )
+    .option('--chromium <program>', 'the Chromium of --gpu-host (default: the first on PATH)')
     .addOption(
       new Option('--threads <n>', 'threads that train a job, of wasm; auto: one a core')
         .argParser(threadChoice)
@@ -128,6 +153,7 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
         name: flags.backend,
         required: flags.requireBackend,
         threads: threadsOf(flags.threads),
+        chromium: chromiumOf(flags),
       };
       const probed = await probeBackend(backend);
       const store = flags.stateDir

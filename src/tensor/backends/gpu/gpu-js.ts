@@ -93,6 +93,45 @@ export function hasGpuApi(): boolean {
   return gpu || typeof WebGL2RenderingContext !== 'undefined';
 }
 
+/** What computes for WebGPU or WebGL 2. */
+export interface GpuAdapter {
+  /** As the browser or driver names it, for example `google swiftshader`. */
+  readonly name: string;
+  /** Whether it is no GPU, but a processor that stands in. */
+  readonly software: boolean;
+}
+
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+
+/** What the browser says of itself; the DOM's types are not here. */
+interface AdapterInfo {
+  readonly info?: Readonly<Record<string, unknown>>;
+  readonly isFallbackAdapter?: boolean;
+}
+
+/** The adapter behind a mode; null where it has none, or nobody tells. */
+export async function adapterOf(mode: GpuMode): Promise<GpuAdapter | null> {
+  if (mode === 'webgpu') {
+    const { gpu } = navigator as unknown as {
+      gpu: { requestAdapter(): Promise<AdapterInfo | null> };
+    };
+    const adapter = await gpu.requestAdapter();
+    if (!adapter) return null;
+    const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info ?? {};
+    const words = [vendor, architecture, device, description].filter(Boolean);
+    const name = words.join(' ') || 'an adapter without a name';
+    const software = Boolean(isFallbackAdapter || adapter.isFallbackAdapter);
+    return { name, software: software || SOFTWARE.test(name) };
+  }
+  if (mode !== 'webgl2') return null;
+  const gl = new OffscreenCanvas(1, 1).getContext('webgl2');
+  if (!gl) return null;
+  const unmasked = gl.getExtension('WEBGL_debug_renderer_info');
+  const name = String(gl.getParameter(unmasked?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER));
+  gl.getExtension('WEBGL_lose_context')?.loseContext();
+  return { name, software: SOFTWARE.test(name) };
+}
+
 /** Why a mode cannot run here, or undefined when it can. */
 async function missing(module: GpuJsModule, mode: GpuMode): Promise<string | undefined> {
   switch (mode) {

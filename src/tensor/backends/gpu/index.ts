@@ -1,7 +1,7 @@
 import type { Backend, Kernels } from '../../backend.ts';
 import { bytesPerElement, newTypedArray, type TypedArray } from '../../dtype.ts';
 import { BackendError } from '../../errors.ts';
-import { chooseMode, type GpuMode, loadGpuJs } from './gpu-js.ts';
+import { adapterOf, chooseMode, type GpuAdapter, type GpuMode, loadGpuJs } from './gpu-js.ts';
 import { attentionKernels } from './kernels/attention.ts';
 import { elementwiseKernels } from './kernels/elementwise.ts';
 import { embeddingKernels } from './kernels/embedding.ts';
@@ -13,11 +13,11 @@ import { normKernels } from './kernels/norm.ts';
 import { optimizerKernels } from './kernels/optimizer.ts';
 import { reduceKernels } from './kernels/reduce.ts';
 import { ropeKernels } from './kernels/rope.ts';
-import { compileStep } from './plan.ts';
+import { compileStep, stepKernels } from './plan.ts';
 import { checkNumel, GpuRuntime, MAXIMUM_NUMEL, type Operand } from './runtime.ts';
 import { Piece } from './value.ts';
 
-export { GPU_MODES, type GpuMode, hasGpuApi } from './gpu-js.ts';
+export { GPU_MODES, type GpuAdapter, type GpuMode, hasGpuApi } from './gpu-js.ts';
 
 /** Where gpu.js is to run. */
 export interface GpuOptions {
@@ -28,6 +28,8 @@ export interface GpuOptions {
 /** Kernels of gpu.js; handles are pieces whose values wait until somebody reads them. */
 export interface GpuBackend extends Backend {
   readonly mode: GpuMode;
+  /** What computes; null on webasm and cpu, and where nobody tells. */
+  readonly adapter: GpuAdapter | null;
   /** Which modes would have been better, and why they do not run here; null where none would. */
   readonly fallbackReason: string | null;
   /** `read`, where the mode answers later only (webgpu); works on every mode. */
@@ -71,10 +73,14 @@ export async function gpuBackend(options: GpuOptions = {}): Promise<GpuBackend> 
   const module = await loadGpuJs();
   const { mode, fallbackReason } = await chooseMode(module, options.mode ?? 'auto');
   const runtime = new GpuRuntime(module, mode);
-  return backendOver(runtime, fallbackReason);
+  return backendOver(runtime, fallbackReason, await adapterOf(mode));
 }
 
-function backendOver(runtime: GpuRuntime, fallbackReason: string | null): GpuBackend {
+function backendOver(
+  runtime: GpuRuntime,
+  fallbackReason: string | null,
+  adapter: GpuAdapter | null,
+): GpuBackend {
   let bytes = 0;
   let peakBytes = 0;
   let allocations = 0;
@@ -85,8 +91,9 @@ function backendOver(runtime: GpuRuntime, fallbackReason: string | null): GpuBac
   };
   return {
     name: 'gpu',
-    description: `gpu:${runtime.mode} (gpu.js)`,
+    description: `gpu:${runtime.mode} (${['gpu.js', ...(adapter ? [adapter.name] : [])].join(', ')})`,
     mode: runtime.mode,
+    adapter,
     fallbackReason,
     kernels: gpuKernels(runtime),
     nil: null,
@@ -117,7 +124,8 @@ function backendOver(runtime: GpuRuntime, fallbackReason: string | null): GpuBac
     async readAsync(piece, numel, offset = 0) {
       return part(piece, await runtime.readAsync(runtime.held(piece)), numel, offset);
     },
-    compile: (step) => compileStep(runtime, step),
+    compile: (step) =>
+      runtime.mode === 'webgl2' ? stepKernels(runtime, step) : compileStep(runtime, step),
     memory: () => ({ bytes, peakBytes, allocations }),
     resources: () => runtime.resources(),
     destroy: () => runtime.destroy(),

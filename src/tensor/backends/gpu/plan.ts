@@ -40,6 +40,33 @@ interface Plan {
   readonly kernels: readonly GpuJsKernel[];
 }
 
+/**
+ * See `Backend.compile`, where gpu.js has no plan better than its kernels one by one (WebGL 2): a plan
+ * would compile shaders of its own, and these are kept for all calls.
+ */
+export function stepKernels<A extends readonly unknown[], R>(
+  runtime: GpuRuntime,
+  step: (...args: A) => R,
+): CompiledStep<A, R> {
+  const call = async (...args: A): Promise<R> => {
+    const result = keep(scope(() => step(...args)));
+    const given = new Set(leaves(args));
+    try {
+      for (const leaf of leaves(result)) await runtime.readAsync(heldBy(runtime, leaf));
+    } catch (error) {
+      for (const leaf of leaves(result)) if (!given.has(leaf)) leaf.dispose();
+      throw error;
+    }
+    return result;
+  };
+  return Object.assign(call, {
+    executor: 'kernels',
+    fallbackReason: `gpu.js fuses no kernels on ${runtime.mode}`,
+    plans: 0,
+    destroy: async () => {},
+  });
+}
+
 /** See `Backend.compile`. */
 export function compileStep<A extends readonly unknown[], R>(
   runtime: GpuRuntime,
