@@ -1,12 +1,15 @@
-// npm run bench:peers -- gemm|models|server [...]: ours beside what people would use instead.
+// npm run bench:peers -- gemm|models|server|lora|full-finetune [...]: ours beside what people would use
+// instead.
 import { parseArgs } from 'node:util';
 import { describeMachine } from '../harness.ts';
+import { TUNINGS } from '../tuning.ts';
 import { compareGemm, gemmMarkdown } from './gemm.ts';
 import { installPeers, peerVersion } from './installed.ts';
 import { compareModels, modelMarkdown } from './models.ts';
 import { compareSteps, stepMarkdown } from './server.ts';
 
 const USAGE = `npm run bench:peers -- gemm|models|server [--filter REGEX] [--threads N] [--rounds N] [--json]
+npm run bench:peers -- lora|full-finetune --data DIR ...   (PyTorch's tunings; --help after either)
   gemm            products of matrices: onnxruntime-web, onnxruntime-node, gpu.js (2 minutes)
   models          SmolLM2 from end to end: llama.cpp by kind of CPU, wllama in Chromium (4 minutes)
   server          a side network's train step: TensorFlow.js, PyTorch, gpu.js's plans (3 minutes)
@@ -67,6 +70,16 @@ function parse() {
   }
 }
 
+const [named = '', ...after] = process.argv.slice(2);
+if (Object.hasOwn(TUNINGS, named)) {
+  try {
+    await TUNINGS[named](after);
+    process.exit(0);
+  } catch (error) {
+    console.error(`bench:peers: ${(error as Error).message}`);
+    process.exit(1);
+  }
+}
 const options = parse();
 if (options.help) {
   console.log(USAGE);
