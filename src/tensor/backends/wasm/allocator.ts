@@ -1,3 +1,5 @@
+import { AddressMap } from './address-map.ts';
+
 /** Blocks begin at, and are rounded up to, multiples of this many bytes: a cache line. */
 export const ALIGNMENT = 64;
 
@@ -28,17 +30,17 @@ export class Allocator {
   private end: number;
   private readonly grow: Grow;
   /** Free blocks: bytes by start, start by end, and the starts of each size class. */
-  private readonly sizes = new Map<number, number>();
-  private readonly starts = new Map<number, number>();
-  private readonly classes: Set<number>[] = [];
+  private readonly sizes = new AddressMap();
+  private readonly starts = new AddressMap();
+  private readonly classes: number[][] = [];
   private readonly occupied = new Uint32Array(Math.ceil(CLASSES / 32));
-  private readonly live = new Map<number, number>();
+  private readonly live = new AddressMap();
 
   /** @param base first address, a multiple of ALIGNMENT; @param end first address behind */
   constructor(base: number, end: number, grow: Grow) {
     this.end = base;
     this.grow = grow;
-    for (let i = 0; i < CLASSES; i++) this.classes.push(new Set());
+    for (let i = 0; i < CLASSES; i++) this.classes.push([]);
     this.extend(end);
   }
 
@@ -110,7 +112,7 @@ export class Allocator {
       if (word === (own + 1) >> 5) bits &= -1 << ((own + 1) & 31);
       if (bits) {
         const lowest = 31 - Math.clz32(bits & -bits);
-        return this.classes[word * 32 + lowest].values().next().value;
+        return this.classes[word * 32 + lowest].at(-1);
       }
     }
     return undefined;
@@ -133,7 +135,7 @@ export class Allocator {
     this.sizes.set(start, size);
     this.starts.set(start + size, start);
     const index = classOf(size / ALIGNMENT);
-    this.classes[index].add(start);
+    this.classes[index].push(start);
     this.occupied[index >> 5] |= 1 << (index & 31);
   }
 
@@ -142,7 +144,8 @@ export class Allocator {
     this.starts.delete(start + size);
     const index = classOf(size / ALIGNMENT);
     const list = this.classes[index];
-    list.delete(start);
-    if (list.size === 0) this.occupied[index >> 5] &= ~(1 << (index & 31));
+    list[list.indexOf(start)] = list[list.length - 1];
+    list.pop();
+    if (list.length === 0) this.occupied[index >> 5] &= ~(1 << (index & 31));
   }
 }

@@ -1,5 +1,6 @@
 import { bytesPerElement, type DType, type TypedArray, viewTypedArray } from '../../dtype.ts';
 import { BackendError } from '../../errors.ts';
+import { AddressMap } from './address-map.ts';
 import { ALIGNMENT, Allocator, unitsOf } from './allocator.ts';
 
 const PAGE = 65536;
@@ -16,8 +17,8 @@ export const SCRATCH_BYTES = 458752;
 /** Where that of the first thread lies. */
 export const SCRATCH_BASE = HEAP_BASE - SCRATCH_BYTES;
 
-/** All a 32-bit memory can hold. */
-export const MAXIMUM_BYTES = 65536 * PAGE;
+/** All a 32-bit memory can hold but for its last page, so that every end is a number of 32 bits, too. */
+export const MAXIMUM_BYTES = 65535 * PAGE;
 
 /** Memory grows by doubling up to this many bytes at once, or by exactly what is missing. */
 const LARGEST_STEP = 64 * 1024 * 1024;
@@ -32,7 +33,7 @@ const LARGEST_WAITING = 1024;
 const WAITING_BYTES = 2 ** 20;
 
 /** What stands in place of the size of a piece that was given back and waits. */
-const WAITS = -1;
+const WAITS = 0xffffffff;
 
 /** One linear memory with an allocator: what tensors of the wasm backend live in. */
 export class WasmMemory {
@@ -41,7 +42,7 @@ export class WasmMemory {
   private readonly allocator: Allocator;
   private readonly maximumBytes: number;
   /** Bytes asked for by address, or `WAITS`. */
-  private readonly sizes = new Map<number, number>();
+  private readonly sizes = new AddressMap();
   /** Addresses of pieces that wait, by how many alignment units they take. */
   private readonly waiting: number[][] = Array.from({ length: LARGEST_WAITING + 1 }, () => []);
   private waitingBytes = 0;
