@@ -49,7 +49,7 @@ interface Flags extends ModelFlags, TapFlags {
 interface LoraFlags extends Flags {
   readonly maskPrompt: boolean;
   readonly epochs: readonly number[];
-  readonly searchRows: number;
+  readonly searchRows?: number;
   readonly rank: number;
   readonly alpha: number;
   readonly targets: string;
@@ -89,7 +89,7 @@ export async function lmProblem(flags: LoraFlags) {
     });
   const [train, valid] = [worded(job.train), worded(job.data.valid)];
   await close();
-  const searched = Math.min(flags.searchRows, train.length);
+  const searched = Math.min(flags.searchRows ?? 0, train.length);
   const [searchBatches] = batchesOf(searched, batchSize, seed, 1);
   const batches = batchesOf(train.length, batchSize, seed, Math.max(...flags.epochs));
   return { gguf: job.modelPath, train, valid, batches, searchBatches };
@@ -183,7 +183,11 @@ export function loraFlags(args: readonly string[]): LoraFlags {
     .option('--batch-size <n>', 'samples of a step', integer(1), 8)
     .option('--epochs <list>', 'a training of each of these lengths', numbers, [3])
     .option('--rates <list>', 'learning rates to choose from', numbers, [5e-4, 1e-3, 2e-3])
-    .option('--search-rows <n>', 'training rows that a rate is tried on', integer(1), 200)
+    .option(
+      '--search-rows <n>',
+      'choose the rate by one pass over so many training rows (default: train with each rate)',
+      integer(1),
+    )
     .option('--rank <r>', 'of the LoRA matrices', integer(1), 8)
     .option('--alpha <a>', 'their product is multiplied by it over the rank', Number, 16)
     .option('--targets <list>', 'matrices that get them', 'q_proj,v_proj')
@@ -192,7 +196,7 @@ export function loraFlags(args: readonly string[]): LoraFlags {
     .opts<LoraFlags>();
 }
 
-/** LoRA by PEFT: its rate is chosen on validation rows, after one pass over a part of the training rows. */
+/** LoRA by PEFT, on the backbone's weights in f32. */
 async function lora(args: readonly string[]): Promise<void> {
   const flags = loraFlags(args);
   const problem = await lmProblem(flags);

@@ -48,23 +48,23 @@ def main():
         model.unload()
         return epochs, weights
 
-    rates = options["rates"]
+    rates, searched = options["rates"], problem["searchBatches"]
     search = []
-    if len(rates) > 1:
+    if len(rates) > 1 and searched:
         for rate in rates:
-            epochs, _ = tune(rate, [problem["searchBatches"]], f"rate {rate:g}")
+            epochs, _ = tune(rate, [searched], f"rate {rate:g}")
             search.append({"rate": rate, "perplexity": epochs[-1]["perplexity"]})
-        rate = min(search, key=lambda tried: tried["perplexity"])["rate"]
-    else:
-        rate = rates[0]
+        rates = [min(search, key=lambda tried: tried["perplexity"])["rate"]]
     runs = []
     for count in options["epochs"]:
-        epochs, weights = tune(rate, problem["batches"][:count], f"{count} epochs, rate {rate:g}")
-        best = min(epochs, key=lambda end: end["perplexity"])
-        runs.append({"epochs": count, "samples": count * len(rows), "parameters": weights, "best": best, "all": epochs})
+        for rate in rates:
+            epochs, weights = tune(rate, problem["batches"][:count], f"{count} epochs, rate {rate:g}")
+            best = min(epochs, key=lambda end: end["perplexity"])
+            sizes = {"epochs": count, "rate": rate, "samples": count * len(rows), "parameters": weights}
+            runs.append({**sizes, "best": best, "all": epochs})
     print(json.dumps({
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "peft": peft.__version__},
-        "frozen": frozen, "lossTokens": tokens, "search": search, "rate": rate, "runs": runs,
+        "frozen": frozen, "lossTokens": tokens, "search": search, "runs": runs,
     }))
 
 

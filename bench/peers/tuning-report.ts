@@ -16,9 +16,9 @@ export interface LoraResult {
   readonly frozen: number;
   readonly lossTokens: number;
   readonly search: readonly { readonly rate: number; readonly perplexity: number }[];
-  readonly rate: number;
   readonly runs: readonly {
     readonly epochs: number;
+    readonly rate: number;
     readonly samples: number;
     readonly parameters: number;
     readonly best: EpochEnd & { readonly perplexity: number };
@@ -49,7 +49,7 @@ function heading(versions: Readonly<Record<string, string>>): string {
 
 /** A line a training, the frozen model's first. */
 export function loraMarkdown(result: LoraResult): string {
-  const { versions, frozen, lossTokens, search, rate, runs } = result;
+  const { versions, frozen, lossTokens, search, runs } = result;
   const tried = search.map((one) => `${one.rate}: ${one.perplexity.toFixed(3)}`).join(', ');
   return [
     `${heading(versions)}; ${lossTokens} validation tokens in the loss`,
@@ -59,7 +59,7 @@ export function loraMarkdown(result: LoraResult): string {
     '|---|---|---|---|---|---|',
     `| frozen | 0 | 0 | 0 | 0 | ${frozen.toFixed(3)} |`,
     ...runs.map(
-      ({ epochs, samples, parameters, best }) =>
+      ({ epochs, rate, samples, parameters, best }) =>
         `| LoRA, ${epochs} epochs at ${rate}, best after ${best.epoch} | ${samples} | ${parameters} | ${best.tokens} | ${best.seconds.toFixed(0)} | ${best.perplexity.toFixed(3)} |`,
     ),
   ].join('\n');

@@ -66,9 +66,9 @@ test('a classifier in PyTorch gets the chosen rows in their prompt, those for va
 test('results become tables', () => {
   const end = { epoch: 2, seconds: 61.4, tokens: 900 };
   const lora = loraMarkdown({
-    ...{ versions: { torch: '2' }, frozen: 4.5, lossTokens: 70, rate: 1e-3 },
+    ...{ versions: { torch: '2' }, frozen: 4.5, lossTokens: 70 },
     search: [{ rate: 1e-3, perplexity: 3.25 }],
-    runs: [{ epochs: 3, samples: 12, parameters: 8, best: { ...end, perplexity: 3 } }],
+    runs: [{ epochs: 3, rate: 1e-3, samples: 12, parameters: 8, best: { ...end, perplexity: 3 } }],
   });
   assert.match(lora, /rates tried, validation perplexity: 0\.001: 3\.250\n/);
   assert.match(lora, /\| frozen \| 0 \| 0 \| 0 \| 0 \| 4\.500 \|\n/);
