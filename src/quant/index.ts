@@ -1,4 +1,11 @@
 export * from './codec.ts';
+export {
+  type CodeWords,
+  codeLevels,
+  codesPerWord,
+  emptyCodeWords,
+  rowToWords,
+} from './codec-words.ts';
 export type { GatherKernel, GemmKernel, QuantKernels } from './kernels/table.ts';
 export { gatherQuantizedRows, linearQuantized } from './linear.ts';
 export {

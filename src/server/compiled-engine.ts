@@ -5,7 +5,7 @@ import { decodeLmHead, type LmHead } from '../model/side/lm-head.ts';
 import { createSideModel } from '../model/side/registry.ts';
 import type { SideModel } from '../model/side/side-model.ts';
 import type { ChannelAffine } from '../model/side/tap-statistics.ts';
-import { decodeSample, sampleBytes, type TapDropout, tapTensors } from '../model/side/taps.ts';
+import type { TapDropout } from '../model/side/taps.ts';
 import {
   type Backend,
   BackendError,
@@ -28,7 +28,14 @@ import {
   type RowValues,
   rowScores,
 } from './objective.ts';
-import { type SideBatch, sideStep, stepDropout } from './side-step.ts';
+import {
+  type PackedTaps,
+  packTaps,
+  type TapChannels,
+  tapChannels,
+  unpackTaps,
+} from './packed-taps.ts';
+import { sideStep, stepDropout } from './side-step.ts';
 import type {
   EngineJob,
   EnginePart,
@@ -38,6 +45,12 @@ import type {
   StepsCall,
   StepsResult,
 } from './step-engine.ts';
+
+/** A part of a batch on the backend, as it was received. */
+interface PackedPart {
+  readonly taps: PackedTaps;
+  readonly targets: Tensor;
+}
 
 /** What a compiled call of several steps gives. */
 interface Stepped extends Record<string, Tree> {
@@ -53,8 +66,11 @@ interface Compiled {
   readonly model: SideModel;
   /** Parameters of the form of the model's, whose numbers nobody reads. */
   readonly form: Tree;
-  readonly steps: CompiledStep<[Tree, AdamWState<Tree>, SideBatch[][], readonly number[]], Stepped>;
-  readonly rows: CompiledStep<[Tree, SideBatch[]], RowValues[]>;
+  readonly steps: CompiledStep<
+    [Tree, AdamWState<Tree>, TapChannels, PackedPart[][], readonly number[]],
+    Stepped
+  >;
+  readonly rows: CompiledStep<[Tree, TapChannels, PackedPart[]], RowValues[]>;
 }
 
 /** An engine on a backend that compiles steps: gpu.js, in this thread or in a page. */
@@ -125,11 +141,12 @@ export class CompiledEngine implements StepEngine {
     const { seed } = this.running.options;
     const batches = call.batches.map((parts, i) => {
       const dropout = stepDropout(model, seed, from.step + i);
-      return parts.map((part) => this.batch(part, standardizer, dropout));
+      return parts.map((part) => this.packed(part, dropout));
     });
+    const channels = this.channels(standardizer, model.tapDropout);
     let next: Stepped | undefined;
     try {
-      next = await steps(params, { step: from.step, m, v }, batches, call.learningRates);
+      next = await steps(params, { step: from.step, m, v }, channels, batches, call.learningRates);
       const numbers = (tree: Tree) => leaves(tree).map((leaf) => leaf.toFloat32());
       const shown = (list: readonly Tensor[]) => Float32Array.from(list, (one) => one.item());
       return {
@@ -143,20 +160,21 @@ export class CompiledEngine implements StepEngine {
         gradNorms: shown(next.gradNorms),
       };
     } finally {
-      disposeTree([params, m, v, batches as unknown as Tree, next]);
+      disposeTree([params, m, v, channels, batches, next] as Tree);
     }
   }
 
   private async scoreRows(call: ScoresCall): Promise<readonly RowScore[]> {
     const { form, rows } = this.compiled(call.model);
     const params = this.tree(form, call.params);
-    const parts = call.parts.map((part) => this.batch(part, call.standardizer));
+    const parts = call.parts.map((part) => this.packed(part));
+    const channels = this.channels(call.standardizer);
     let values: RowValues[] | undefined;
     try {
-      values = await rows(params, parts);
+      values = await rows(params, channels, parts);
       return values.flatMap((part, i) => rowScores(part, call.parts[i].labels));
     } finally {
-      disposeTree([params, parts as unknown as Tree, values as unknown as Tree]);
+      disposeTree([params, channels, parts, values] as Tree);
     }
   }
 
@@ -192,14 +210,19 @@ export class CompiledEngine implements StepEngine {
       const steps = (
         params: Tree,
         state: AdamWState<Tree>,
-        batches: SideBatch[][],
+        channels: TapChannels,
+        batches: PackedPart[][],
         learningRates: readonly number[],
       ): Stepped => {
         let at = { params, state };
         const losses: Tensor[] = [];
         const gradNorms: Tensor[] = [];
         batches.forEach((parts, i) => {
-          const next = sideStep(model, this.aim, at, parts, {
+          const batch = parts.map(({ taps, targets }) => ({
+            taps: unpackTaps(taps, channels, shape),
+            targets,
+          }));
+          const next = sideStep(model, this.aim, at, batch, {
             ...rates,
             learningRate: learningRates[i],
           });
@@ -209,8 +232,11 @@ export class CompiledEngine implements StepEngine {
         });
         return { params: at.params, m: at.state.m, v: at.state.v, losses, gradNorms };
       };
-      const rows = (params: Tree, parts: SideBatch[]) =>
-        parts.map(({ taps, targets }) => this.aim.rowValues(model.logits(params, taps), targets));
+      const rows = (params: Tree, channels: TapChannels, parts: PackedPart[]) =>
+        parts.map(({ taps, targets }) => {
+          const outputs = model.logits(params, unpackTaps(taps, channels, shape));
+          return this.aim.rowValues(outputs, targets);
+        });
       found = {
         model,
         form: scope(() => model.init(random(0), this.backend)),
@@ -227,18 +253,15 @@ export class CompiledEngine implements StepEngine {
     return mapTree(form, (leaf) => tensor(values[i++], leaf.shape, { backend: this.backend }));
   }
 
-  private batch(
-    { records, labels }: EnginePart,
-    standardizer: ChannelAffine,
-    dropout?: TapDropout,
-  ): SideBatch {
+  private channels(standardizer: ChannelAffine, rate = 0): TapChannels {
     const { shape, codec } = this.running;
-    const bytes = sampleBytes(shape, codec.bits);
-    const samples = labels.map((_, i) =>
-      decodeSample(records.subarray(i * bytes, (i + 1) * bytes), shape, codec),
-    );
+    return tapChannels(shape, codec, standardizer, rate, this.backend);
+  }
+
+  private packed({ records, labels }: EnginePart, dropout?: TapDropout): PackedPart {
+    const { shape, codec } = this.running;
     return {
-      taps: tapTensors(samples, shape, standardizer, this.backend, dropout),
+      taps: packTaps(records, labels.length, shape, codec, this.backend, dropout),
       targets: this.aim.targets(labels, this.backend),
     };
   }

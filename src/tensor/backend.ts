@@ -211,6 +211,27 @@ export interface Kernels {
   /** `out[ids[i]] += dy[i]`; the caller zeroes out. */
   scatterAddRows: (out: Handle, dy: Handle, idsI32: Handle, n: number, d: number) => void;
 
+  // codes
+  /**
+   * `out[r,i] = shift[c] + scale[c] * levels[code] * groupScales[r, floor(i / group)]`,
+   * `c = (r mod kinds) * d + i`, scale and shift `[kinds, d]`. Codes of `bits` (a divisor of 24) are
+   * whole numbers packed from the lowest bits up into f32 words of 24 bits, a row beginning a new word;
+   * levels `[2^bits]`. With `nil` for levels a word is the level of one code itself.
+   */
+  dequantizeCodes: (
+    out: Handle,
+    words: Handle,
+    levels: Handle,
+    groupScales: Handle,
+    scale: Handle,
+    shift: Handle,
+    rows: number,
+    d: number,
+    bits: number,
+    group: number,
+    kinds: number,
+  ) => void;
+
   // rotary and attention
   /**
    * Rotates pairs (j, j + headDim/2) of every head (Su et al. 2021, half-split layout):

@@ -1,4 +1,5 @@
 export * from './attention.ts';
+export * from './codes.ts';
 export * from './elementwise.ts';
 export * from './embedding.ts';
 export * from './layout.ts';

@@ -1,6 +1,7 @@
 import type { Kernels } from '../../../src/tensor/backend.ts';
 import type { KernelCase } from './case.ts';
 import { attentionCases } from './cases-attention.ts';
+import { codeCases } from './cases-codes.ts';
 import { elementwiseCases } from './cases-elementwise.ts';
 import { layoutCases } from './cases-layout.ts';
 import { matmulCases } from './cases-matmul.ts';
@@ -12,6 +13,7 @@ import { reduceCases } from './cases-reduce.ts';
 export const cases: Record<keyof Kernels, KernelCase> = {
   ...elementwiseCases,
   ...layoutCases,
+  ...codeCases,
   ...reduceCases,
   ...matmulCases,
   ...normCases,

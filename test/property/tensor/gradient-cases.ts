@@ -315,6 +315,7 @@ export const CASES: Record<string, Case> = {
 export const WITHOUT_GRADIENT: Record<string, string> = {
   argmax: 'an index does not move with its input',
   detach: 'stops gradients: that is its use',
+  dequantizeCodes: 'reads what was received, which nothing trains',
   adamw: 'an update, outside of any loss',
   clipScale: 'an update, outside of any loss',
 };

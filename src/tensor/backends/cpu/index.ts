@@ -1,6 +1,7 @@
 import type { Backend, Kernels } from '../../backend.ts';
 import { bytesPerElement, newTypedArray, type TypedArray } from '../../dtype.ts';
 import { attentionKernels } from './attention.ts';
+import { codeKernels } from './codes.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { embeddingKernels } from './embedding.ts';
 import { layoutKernels } from './layout.ts';
@@ -19,6 +20,7 @@ const kernels: Kernels = {
   ...normKernels,
   ...lossKernels,
   ...embeddingKernels,
+  ...codeKernels,
   ...ropeKernels,
   ...attentionKernels,
   ...optimizerKernels,

@@ -17,14 +17,15 @@ export type Floats = readonly number[];
 export type DeviceFunction = (this: any, ...args: any[]) => number;
 
 /**
- * `floor(i / d)` for whole numbers below 2^24, where GPUs divide with an error of a few units in
- * the last place.
+ * `floor(whole / divisor)` for whole numbers below 2^24, where GPUs divide with an error of a few
+ * units in the last place. No kernel may have a constant by the name of a parameter: on `cpu`, gpu.js
+ * would take it for that constant in every call.
  */
-export function quotient(i: number, d: number): number {
-  let q = Math.floor((i + 0.5) / d);
-  const rest = i - q * d;
+export function quotient(whole: number, divisor: number): number {
+  let q = Math.floor((whole + 0.5) / divisor);
+  const rest = whole - q * divisor;
   if (rest < 0) q = q - 1;
-  if (rest >= d) q = q + 1;
+  if (rest >= divisor) q = q + 1;
   return q;
 }
 

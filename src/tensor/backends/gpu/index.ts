@@ -3,6 +3,7 @@ import { bytesPerElement, newTypedArray, type TypedArray } from '../../dtype.ts'
 import { BackendError } from '../../errors.ts';
 import { adapterOf, chooseMode, type GpuAdapter, type GpuMode, loadGpuJs } from './gpu-js.ts';
 import { attentionKernels } from './kernels/attention.ts';
+import { codeKernels } from './kernels/codes.ts';
 import { elementwiseKernels } from './kernels/elementwise.ts';
 import { embeddingKernels } from './kernels/embedding.ts';
 import { layoutKernels } from './kernels/layout.ts';
@@ -58,6 +59,7 @@ function gpuKernels(runtime: GpuRuntime): Kernels {
     ...normKernels(launch, held),
     ...lossKernels(launch),
     ...embeddingKernels(launch),
+    ...codeKernels(launch),
     ...ropeKernels(launch),
     ...attentionKernels(launch, read, hostOf),
     ...optimizerKernels(launch),

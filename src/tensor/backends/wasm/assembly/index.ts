@@ -14,6 +14,7 @@ export { logSoftmax, logSoftmaxGrad, rmsNorm, rmsNormGrad, softmax, softmaxGrad 
 export { layerNorm, layerNormGrad } from './layer-norm';
 export { crossEntropyGrad, nllLoss } from './loss';
 export { gatherRows, scatterAddRows } from './embedding';
+export { dequantizeCodes } from './codes';
 export { rope } from './rope';
 export { attention, attentionGrad, attentionPart, attentionTiles } from './attention';
 export { adamw } from './optimizer';
