@@ -86,9 +86,12 @@ async function runSeed(
 ): Promise<Map<string, { valid: number; test: number }>> {
   const read = async (path: string) => {
     const source = await readText(path);
-    const training = basename(path).startsWith('train');
-    const count = training ? flags.trainRows : flags.testRows;
-    return count === undefined ? source : chooseRows(source, count, training);
+    const part = basename(path).split('.')[0];
+    const { trainRows, testRows } = flags;
+    // Of a file of validation rows as many as are worth their time beside so few training rows.
+    const validRows = trainRows && Math.ceil(trainRows / 4);
+    const count = part === 'train' ? trainRows : part === 'test' ? testRows : validRows;
+    return count === undefined ? source : chooseRows(source, count, part === 'train');
   };
   const loaded = await loadDataset(folder, { readText: read, seed });
   const data = { ...loaded, test: loaded.test ?? [] };

@@ -92,9 +92,10 @@ export async function dryRun(
     const values = (rows: readonly Sample[]) =>
       plan.lm ? rows.map(() => 0) : sentLabels(rows, data.labels, job.target);
     const { batchSize, epochs } = training;
-    const perEpoch = Math.ceil(job.train.length / batchSize);
+    // A solved head makes no steps.
+    const perEpoch = training.side === 'kernel' ? 0 : Math.ceil(job.train.length / batchSize);
     const all = job.train.length + data.valid.length;
-    const refitAtMost = training.refit ? Math.ceil(all / batchSize) * epochs : 0;
+    const refitAtMost = training.refit && perEpoch > 0 ? Math.ceil(all / batchSize) * epochs : 0;
     const shape = shapeOfPlan(plan, config.hiddenSize);
     const models = [training.side, ...training.baselines].map((name) => ({
       name,
@@ -204,7 +205,9 @@ export function renderDryRun(run: DryRun): string {
     ],
     [
       'steps',
-      `${count(steps.perEpoch)} an epoch of batches of ${training.batchSize}, ${count(steps.total)} over ${training.epochs} epochs${refit}`,
+      steps.perEpoch === 0
+        ? 'none: solved at once'
+        : `${count(steps.perEpoch)} an epoch of batches of ${training.batchSize}, ${count(steps.total)} over ${training.epochs} epochs${refit}`,
     ],
     [
       'bytes up',

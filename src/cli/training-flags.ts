@@ -42,6 +42,23 @@ function withDefaults(text: string, key: Defaulted): string {
   return `${text} (default: ${DEFAULTS.labels[key]}; of a language model ${DEFAULTS.lm[key]})`;
 }
 
+/** Where a language model's labels, and with them its output head and loss, may be. */
+export const LABEL_PLACES = ['server', 'device'] as const;
+
+/** A name out of `LABEL_PLACES`. */
+export type LabelPlace = (typeof LABEL_PLACES)[number];
+
+/** Fails where labels cannot stay on the device. @throws UsageError */
+export function checkLabels(labels: LabelPlace, task: Task): void {
+  if (labels === 'server' || task === 'lm') return;
+  throw new UsageError(
+    `--labels: only a language model's output head is frozen, so that the device can compute its loss; a ${task}'s is trained by the server, from the labels; use server`,
+  );
+}
+
+/** The head that is solved, and has no side network before it. */
+const KERNEL = 'kernel';
+
 /** Hyper-parameters as flags; names are the field's. */
 export interface TrainingFlags {
   readonly batchSize?: number;
@@ -54,7 +71,7 @@ export interface TrainingFlags {
   readonly side: TrainingOptions['side'];
   readonly alphaStart: number;
   readonly gateRate: number;
-  readonly head?: TrainingOptions['head'];
+  readonly head?: TrainingOptions['head'] | typeof KERNEL;
   readonly tapDropout?: number;
   readonly labelSmoothing?: number;
   readonly refit: boolean;
@@ -98,15 +115,20 @@ export function addTrainingFlags(command: Command): Command {
     )
     .option('--rank <r>', withDefaults('bottleneck of every adapter', 'rank'), integer(1))
     .addOption(
-      new Option('--side <name>', 'what is trained').choices([...SIDE_NAMES]).default('parallel'),
+      new Option('--side <name>', 'what is trained')
+        .choices(SIDE_NAMES.filter((name) => name !== KERNEL))
+        .default('parallel'),
     )
     .option('--alpha-start <value>', 'start of the mixing logits', decimal(-100, 100), 0)
     .option('--gate-rate <factor>', "factor on the gates' learning rate", decimal(0, 1e6, true), 10)
     .addOption(
       new Option(
         '--head <kind>',
-        withDefaults("what the head reads: every layer's state, or the last one's", 'head'),
-      ).choices([...HEAD_KINDS]),
+        withDefaults(
+          "what the head reads: every layer's state, or the last one's; kernel: every layer's taps themselves, solved in closed form, for small sets",
+          'head',
+        ),
+      ).choices([...HEAD_KINDS, KERNEL]),
     )
     .option(
       '--tap-dropout <share>',
@@ -153,12 +175,21 @@ export function trainingOptions(
       "--head: a language model has its own head behind the last layer's state; use gated",
     );
   }
+  const kernel = flags.head === KERNEL;
+  if (lm && kernel) throw new UsageError('--head: kernel classifies; a language model takes gated');
+  if (kernel && side !== 'parallel') {
+    throw new UsageError(
+      `--head: kernel reads the taps themselves, with no ${side} network before it; leave out --side`,
+    );
+  }
   const defaults: Record<Defaulted, unknown> = lm ? DEFAULTS.lm : DEFAULTS.labels;
+  // What a solved head does not read stands as if nothing had been said.
+  const given = { ...flags, head: flags.head === KERNEL ? undefined : flags.head };
   const chosen = Object.fromEntries(
-    (Object.keys(defaults) as Defaulted[]).map((key) => [key, flags[key] ?? defaults[key]]),
+    (Object.keys(defaults) as Defaulted[]).map((key) => [key, given[key] ?? defaults[key]]),
   ) as Pick<TrainingOptions, Defaulted>;
   return {
-    side,
+    side: kernel ? KERNEL : side,
     baselines: lm ? [] : baselines.filter((name) => name !== side),
     ...chosen,
     ...{ warmupRatio, maxGradNorm, alphaStart, gateRate, seed },

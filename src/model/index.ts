@@ -125,6 +125,7 @@ export {
   loadAdapterWeights,
 } from './side/adapter-weights.ts';
 export { type HeadParams, headLogits, initHead } from './side/head.ts';
+export { kernelHead, MOST_KERNEL_ROWS } from './side/kernel.ts';
 export { type LadderParams, ladderSide, type RungParams } from './side/ladder.ts';
 export {
   type CodedLmHead,
@@ -154,7 +155,7 @@ export {
   type SideName,
   type SideOptions,
 } from './side/registry.ts';
-export type { SideModel, SideShape } from './side/side-model.ts';
+export type { SideModel, SideShape, Solved } from './side/side-model.ts';
 export { type ChannelAffine, TapStatistics } from './side/tap-statistics.ts';
 export {
   decodeSample,

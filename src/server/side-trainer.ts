@@ -9,6 +9,7 @@ import {
   exportParams,
   type LmHead,
   type SideModel,
+  type Solved,
   type TapDropout,
   TapStatistics,
   tapTensors,
@@ -88,6 +89,11 @@ function* settled<T>(promise: Promise<T>): Generator<TrainerEvent, T> {
   while (!outcome) yield { kind: 'wait', until };
   if ('error' in outcome) throw outcome.error;
   return outcome.value;
+}
+
+/** A solution whose parameters outlive their scope. */
+function keepParams({ params, loss }: Solved): Solved {
+  return { params: keep(params), loss };
 }
 
 /** Batch b of an epoch (from 1); may have to wait for rows. */
@@ -180,7 +186,10 @@ export class SideTrainer {
     for (const trained of this.trained) yield { kind: 'trained', trained };
     while (this.headDue) yield { kind: 'wait' };
     const names = [options.side, ...options.baselines].slice(this.trained.length);
-    for (const name of names) yield* this.train(createSideModel(name, shape, options));
+    for (const name of names) {
+      const model = createSideModel(name, shape, options);
+      yield* model.solve ? this.solve(model, model.solve) : this.train(model);
+    }
   }
 
   /** How far the training is; taken between two events, it is where `restore` goes on. */
@@ -218,6 +227,47 @@ export class SideTrainer {
     this.rows.close();
     disposeTree(this.head);
     this.head = undefined;
+  }
+
+  /**
+   * Once all rows are there, solves what has a closed form on the training rows, scores it and, with
+   * `refit`, solves it on all.
+   */
+  private *solve(
+    model: SideModel,
+    solution: NonNullable<SideModel['solve']>,
+  ): Generator<TrainerEvent, void> {
+    const { options, rows } = this.job;
+    const batches = this.standardizer ? 0 : Math.ceil(rows.train / options.batchSize);
+    for (let b = 0; b < batches; b++) {
+      yield* this.nextBatch(1, b, this.shuffled(this.rows.train));
+    }
+    while (this.rows.valid.length < rows.valid) yield { kind: 'wait' };
+    this.standardizer ??= this.statistics.standardizer();
+    const solved = (units: readonly Unit[]) =>
+      scope(() => {
+        const labels = units.map(({ label }) => label);
+        return keepParams(solution(this.taps(units), labels));
+      });
+    const { params, loss } = solved(this.rows.train.flat());
+    const { validLoss, validAccuracy, validError } = yield* this.evaluate(model, params);
+    yield {
+      ...{ kind: 'epoch', model: model.name, epoch: 1, trainLoss: loss },
+      ...{ validLoss, validAccuracy },
+    };
+    const trained = {
+      ...{ name: model.name, bestEpoch: 1, epochs: 1, validAccuracy, validLoss, validError },
+      parameters: leaves(params).reduce((n, leaf) => n + leaf.numel, 0),
+      weights: this.save(model, params),
+    };
+    disposeTree(params);
+    if (options.refit) {
+      const again = solved([...this.rows.train, ...this.rows.valid].flat()).params;
+      trained.weights = this.save(model, again);
+      disposeTree(again);
+    }
+    this.trained.push(trained);
+    yield { kind: 'trained', trained };
   }
 
   /** Chooses an epoch by the validation rows and, with `refit`, trains that long on all rows. */

@@ -30,6 +30,7 @@ function statesOf(
   const get = (path: string) => p.get(path) as Float64Array;
   const last = taps[taps.length - 1];
   if (name === 'probe') return [last];
+  if (name === 'kernel') return [...taps];
   if (name === 'mix') {
     const logits = get('weights');
     const total = logits.reduce((sum, w) => sum + Math.exp(w), 0);
@@ -85,7 +86,7 @@ export function naiveSideLogits(
   head: HeadKind,
 ): number[][] {
   const { width, kinds, classes } = shape;
-  const prefix = name === 'probe' ? '' : 'head.';
+  const prefix = name === 'probe' || name === 'kernel' ? '' : 'head.';
   const weight = params.get(`${prefix}weight`) as Float64Array;
   const bias = params.get(`${prefix}bias`) as Float64Array;
   const samples = taps[0].length / (kinds * width);

@@ -1,5 +1,6 @@
 import { UsageError } from '../../tensor/index.ts';
 import { layerMix, linearProbe } from '../baselines/mix.ts';
+import { kernelHead } from './kernel.ts';
 import { ladderSide } from './ladder.ts';
 import { type HeadKind, parallelSide } from './parallel.ts';
 import { parallelLm } from './parallel-lm.ts';
@@ -7,13 +8,20 @@ import { quantizedSide } from './quantized-side.ts';
 import type { SideModel, SideShape } from './side-model.ts';
 
 /** Side models by the name that files and messages use; baselines are of the same kind. */
-export const SIDE_NAMES = ['parallel', 'ladder', 'quantized-side', 'mix', 'probe'] as const;
+export const SIDE_NAMES = [
+  'parallel',
+  'ladder',
+  'quantized-side',
+  'kernel',
+  'mix',
+  'probe',
+] as const;
 
 /** Those that classify and tune no language model. */
-const BASELINES: readonly string[] = ['mix', 'probe'];
+const CLASSIFIERS: readonly string[] = ['kernel', 'mix', 'probe'];
 
 /** Those that tune a language model, too. */
-export const LM_SIDE_NAMES = SIDE_NAMES.filter((name) => !BASELINES.includes(name));
+export const LM_SIDE_NAMES = SIDE_NAMES.filter((name) => !CLASSIFIERS.includes(name));
 
 /** The name of a side model or baseline. */
 export type SideName = (typeof SIDE_NAMES)[number];
@@ -29,7 +37,7 @@ export interface SideOptions {
 
 /** The side model of that name. @throws UsageError for a name that is none of `SIDE_NAMES` */
 export function createSideModel(name: string, shape: SideShape, options: SideOptions): SideModel {
-  if (shape.classes === 0 && BASELINES.includes(name)) {
+  if (shape.classes === 0 && CLASSIFIERS.includes(name)) {
     throw new UsageError(
       `--side: ${name} classifies; a language model takes ${LM_SIDE_NAMES.join(', ')}`,
     );
@@ -41,6 +49,8 @@ export function createSideModel(name: string, shape: SideShape, options: SideOpt
       return ladderSide(shape, options);
     case 'quantized-side':
       return quantizedSide(shape, options);
+    case 'kernel':
+      return kernelHead(shape);
     case 'mix':
       return layerMix(shape);
     case 'probe':

@@ -12,6 +12,13 @@ export interface SideShape {
   readonly classes: number;
 }
 
+/** What comes of solving a model. */
+export interface Solved<P extends Tree = Tree> {
+  readonly params: P;
+  /** Mean loss of rows that were left out in turn: cross-entropy, or squared error of a number. */
+  readonly loss: number;
+}
+
 /**
  * Something that trains on taps: the side network, and the baselines it has to beat. Pure
  * functions over a parameter tree; holds no tensor itself.
@@ -26,6 +33,12 @@ export interface SideModel<P extends Tree = Tree> {
    * language model B are tokens, H_L as it came follows A_L, and returned are states `[B, D]`.
    */
   logits(params: P, taps: readonly Tensor[]): Tensor;
+  /**
+   * Of a model that is solved in closed form: its parameters by all rows, where others make steps.
+   * taps: as `logits` takes them; labels: class indices, or numbers
+   * @throws UsageError for more rows than can be solved
+   */
+  solve?(taps: readonly Tensor[], labels: readonly number[]): Solved<P>;
   /** Share of the taps' numbers that training zeroes in a step; none where it is absent. */
   readonly tapDropout?: number;
   /** Factor on the learning rate for the parameter at this path. */

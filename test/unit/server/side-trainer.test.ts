@@ -80,6 +80,26 @@ describe('SideTrainer', () => {
 
   const cpu = cpuBackend();
 
+  it('solves a kernel head once all rows are there, however they come, and trains others after it', () => {
+    const task = tinyTask({ side: 'kernel', baselines: ['probe'] });
+    const atOnce = trainTask(task, cpu);
+    assert.deepEqual(
+      without(
+        trainTask(task, cpu, (i) => i % 2),
+        'wait',
+      ),
+      atOnce,
+    );
+    assert.deepEqual(
+      atOnce.slice(0, 3).map(({ kind }) => kind),
+      ['epoch', 'trained', 'step'],
+    );
+    const [solved, probe] = trainedOf(atOnce);
+    assert.deepEqual([solved.name, solved.bestEpoch, solved.epochs], ['kernel', 1, 1]);
+    assert.ok((solved.validAccuracy ?? 0) >= (probe.validAccuracy ?? 1));
+    assert.equal(cpu.memory().bytes, 0);
+  });
+
   it('steps on each batch as it comes, and waits where one is missing', () => {
     const task = tinyTask({ epochs: 2 });
     const trainer = new SideTrainer(task.job, cpu);

@@ -54,7 +54,7 @@ describe('createSideModel', () => {
     for (const name of ['lora', '', 'constructor', 'Parallel']) {
       assert.throws(() => createSideModel(name, SHAPE, OPTIONS), {
         name: UsageError.name,
-        message: /known: parallel, ladder, quantized-side, mix, probe/,
+        message: /known: parallel, ladder, quantized-side, kernel, mix, probe/,
       });
     }
   });
