@@ -27,6 +27,8 @@ export const modelRunSchema = z.object({
   busySeconds: z.number(),
   cache: z.object({ memory: z.number(), spilled: z.number() }),
   backendPeakBytes: z.number(),
+  /** Of a language model: where its output head came from. */
+  head: z.string().max(1000).optional(),
   models: z.array(trainedModelSchema).min(1),
 });
 

@@ -2,9 +2,11 @@ import type { Sample } from '../data/index.ts';
 import type {
   EncodedBatch,
   EncodingEngine,
+  LabelLossRequest,
   Probabilities,
   TapPlan,
   TimedBatch,
+  TimedLoss,
   TokenScores,
   TokenSurvey,
   Wording,
@@ -168,6 +170,10 @@ export class DeviceThread implements EncodingEngine {
 
   encode(samples: readonly Sample[]): Promise<TimedBatch> {
     return this.rpc.call('encode', samples);
+  }
+
+  labelLoss(request: LabelLossRequest): Promise<TimedLoss> {
+    return this.rpc.call('labelLoss', request);
   }
 
   /** Puts an adapter beside the backbone under a name; encodes as its job did from now on. */

@@ -1,6 +1,14 @@
 /** Entry of the device's compute thread: owns the backend, the backbone and the adapters. */
 import type { Sample } from '../data/index.ts';
-import type { DeviceEngine, EncodedBatch, TapPlan, TimedBatch, Wording } from '../device/index.ts';
+import type {
+  DeviceEngine,
+  EncodedBatch,
+  LabelLossRequest,
+  TapPlan,
+  TimedBatch,
+  TimedLoss,
+  Wording,
+} from '../device/index.ts';
 import { surveyTokens } from '../device/wording.ts';
 import type { ChannelAffine, LoadedAdapter, ModelDialogue } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
@@ -80,6 +88,13 @@ serveRpc(parentPort(), {
     const batch = loaded().encode(samples);
     transfer(...batch.taps.map((bytes) => bytes.buffer as ArrayBuffer));
     return { ...batch, startMs, endMs: monotonicMs() };
+  },
+
+  labelLoss(request: LabelLossRequest, { transfer }): TimedLoss {
+    const startMs = monotonicMs();
+    const loss = loaded().labelLoss(request);
+    transfer(loss.gradient.buffer as ArrayBuffer);
+    return { ...loss, startMs, endMs: monotonicMs() };
   },
 
   async loadAdapter({ name, adapter }: { name: string; adapter: SavedAdapter }) {

@@ -23,7 +23,8 @@ export interface JobIdentity {
   /** SHA-256 of the rows as they are sent, texts and labels. */
   readonly data: { readonly train: string; readonly valid: string };
   readonly plan: TapPlan;
-  readonly training: TrainingOptions;
+  /** With the place of a language model's labels, where that is the device. */
+  readonly training: TrainingOptions & { readonly labels?: string };
 }
 
 const partialSchema = z.object({
@@ -84,7 +85,7 @@ export function jobIdentity(
   backend: string,
   rows: { readonly train: readonly LabelledRow[]; readonly valid: readonly LabelledRow[] },
   plan: TapPlan,
-  training: TrainingOptions,
+  training: JobIdentity['training'],
 ): JobIdentity {
   const { fingerprint, precision, randomSeed } = info;
   return {

@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
 import type { Task } from '../data/index.ts';
+import type { LabelExchange } from '../device/index.ts';
 import type { TrainedModelInfo } from './adapter-config.ts';
 import type { DataReport } from './data-report.ts';
 import type { Scores } from './evaluate.ts';
@@ -39,6 +40,12 @@ export interface TrainReport {
     hidden: number;
   };
   readonly bytes: { up: number; down: number };
+  /** Where the labels were. */
+  readonly labels: 'server' | 'device';
+  /** Part of `bytes` that went to and fro because they stayed on the device; null where they did not. */
+  readonly exchange: LabelExchange | null;
+  /** Where the server had a language model's output head from; null where it had none. */
+  readonly outputHead: string | null;
   readonly memory: {
     /** Highest resident set of the device process. */
     devicePeakRss: number;
@@ -144,6 +151,19 @@ function renderScores(report: TrainReport): string {
   return scores.toString();
 }
 
+/** Where a language model's loss was computed, and what that took. */
+function labelFacts({ exchange, outputHead }: TrainReport): [string, string][] {
+  if (!exchange) return outputHead === null ? [] : [['output head', outputHead]];
+  const { parts, tokens, bytes, computeMs } = exchange;
+  const count = (n: number) => n.toLocaleString('en');
+  return [
+    [
+      'labels',
+      `stayed on the device: ${count(tokens)} tokens in ${count(parts)} parts, ${formatBytes(bytes.down)} of states down, ${formatBytes(bytes.up)} of gradients up, ${(computeMs / 1000).toFixed(1)} s here`,
+    ],
+  ];
+}
+
 /** The report as tables. */
 export function renderReport(report: TrainReport): string {
   const { seconds, bytes, memory, tokens, rows } = report;
@@ -164,6 +184,7 @@ export function renderReport(report: TrainReport): string {
       `${seconds.server.toFixed(1)} s, ${(100 * hidden).toFixed(0)}% of it hidden behind the device`,
     ],
     ['bytes up, down', `${formatBytes(bytes.up)}, ${formatBytes(bytes.down)}`],
+    ...labelFacts(report),
     [
       'device memory',
       `${formatBytes(memory.devicePeakRss)} peak resident: ${renderKinds(memory.kinds)}`,

@@ -36,7 +36,13 @@ import { jobIdentity } from './partial-job.ts';
 import { type JobFlags, type PreparedJob, planJob, prepareJob, surveyJob } from './prepare-job.ts';
 import type { TrainReport } from './report.ts';
 import { TrainProgress } from './train-progress.ts';
-import { resolvedTraining, type TrainingFlags, trainingOptions } from './training-flags.ts';
+import {
+  checkLabels,
+  type LabelPlace,
+  resolvedTraining,
+  type TrainingFlags,
+  trainingOptions,
+} from './training-flags.ts';
 import { VERSION } from './version.ts';
 
 /** Baselines trained beside the side network. */
@@ -49,6 +55,7 @@ const HANG_UP_MS = 1_000;
 export interface TrainFlags extends JobFlags, TrainingFlags, KeepFlags {
   readonly token?: string;
   readonly baselines: boolean;
+  readonly labels: LabelPlace;
   readonly randomBackbone?: boolean;
   readonly trace?: string;
   readonly json?: boolean;
@@ -73,6 +80,7 @@ export async function train(
   const read = await prepareJob(flags, { quiet, signal });
   const { template, modelPath } = read;
   const { task, validFromTrain } = read.data;
+  checkLabels(flags.labels, task);
   const baselinesOf = flags.baselines ? BASELINES : [];
   const options = trainingOptions(flags, baselinesOf, validFromTrain, task);
   const connection = await connectWs(flags.server, { token: flags.token, signal });
@@ -109,14 +117,18 @@ export async function train(
       task,
     });
     const rows = sentRows(options, prepared);
-    const identity = jobIdentity(device.info, flags.deviceBackend, rows, plan, options);
+    const kept = flags.labels === 'device';
+    const identity = jobIdentity(device.info, flags.deviceBackend, rows, plan, {
+      ...options,
+      ...(kept && { labels: flags.labels }),
+    });
     const keeper = new JobKeeper(flags, before, identity, !quiet);
     if (keeper.dropped) await connection.send({ type: 'forget', id: keeper.dropped });
-    const head = plan.lm && {
-      bytes: await device.outputHead(),
+    const lm = plan.lm && {
       vocab: device.info.vocabSize,
+      ...(!kept && { head: await device.outputHead() }),
     };
-    const job = { flags, data, dataset, plan, rows, head, keeper, options, tracer, progress };
+    const job = { flags, data, dataset, plan, rows, lm, keeper, options, tracer, progress };
     const outcome = await runRows(connection, device, job);
 
     const { target } = prepared;
@@ -191,7 +203,7 @@ interface RowsJob {
   readonly dataset: DataReport;
   readonly plan: TapPlan;
   readonly rows: Readonly<Record<'train' | 'valid', readonly LabelledRow[]>>;
-  readonly head: JobSpec['head'];
+  readonly lm: JobSpec['lm'];
   readonly keeper: JobKeeper;
   readonly options: TrainingOptions;
   readonly tracer: Tracer;
@@ -204,7 +216,7 @@ async function runRows(
   device: DeviceThread,
   job: RowsJob,
 ): Promise<JobOutcome & { test: TimedBatch[] }> {
-  const { data, plan, rows, head, keeper, options, tracer, progress } = job;
+  const { data, plan, rows, lm, keeper, options, tracer, progress } = job;
   const { batchSize } = options;
   let test: TimedBatch[] = [];
   const outcome = await runJob(
@@ -214,7 +226,7 @@ async function runRows(
       plan,
       width: device.info.hiddenSize,
       ...rows,
-      ...(head && { head }),
+      ...(lm && { lm }),
       training: options,
       keep: keeper.keep,
     },
@@ -320,6 +332,9 @@ async function sumUp(
       hidden: overlap(steps, compute) / 1000,
     },
     bytes: outcome.bytes,
+    labels: flags.labels,
+    exchange: outcome.exchange ?? null,
+    outputHead: server.head ?? null,
     memory: {
       devicePeakRss: peakRss,
       accounted: memory.peakBytes,

@@ -14,6 +14,7 @@ export class TrainProgress implements JobProgress {
   private server: string;
   private sent = 0;
   private samplesSent = 0;
+  private exchanged = '';
 
   constructor(job: {
     quiet: boolean;
@@ -37,6 +38,11 @@ export class TrainProgress implements JobProgress {
     this.sent = bytesSent;
     this.samplesSent = samplesSent;
     this.device = `device: ${samplesSent}/${samplesTotal} samples, ${rate.toFixed(1)}/s, ETA ${eta}, ${deviceMs.toFixed(0)} ms a batch`;
+    this.show();
+  };
+
+  onExchange: JobProgress['onExchange'] = ({ parts, bytes }) => {
+    this.exchanged = ` | loss here: ${parts} parts, ${formatBytes(bytes.down)} of states down, ${formatBytes(bytes.up)} of gradients up`;
     this.show();
   };
 
@@ -76,6 +82,8 @@ export class TrainProgress implements JobProgress {
   }
 
   private show(): void {
-    this.line.update(() => `${this.device} | sent ${formatBytes(this.sent)} | ${this.server}`);
+    this.line.update(
+      () => `${this.device} | sent ${formatBytes(this.sent)}${this.exchanged} | ${this.server}`,
+    );
   }
 }

@@ -9,7 +9,7 @@ import type {
   SideShape,
   Tokenizer,
 } from '../model/index.ts';
-import { encodeLmHead, tokenLosses } from '../model/side/lm-head.ts';
+import { type CodedLmHead, encodeLmHead, openLmHead, tokenLosses } from '../model/side/lm-head.ts';
 import { lmTuner } from '../model/side/lm-tuner.ts';
 import { decodeSample, layersToSamples, tapTensors } from '../model/side/taps.ts';
 import {
@@ -22,6 +22,7 @@ import {
   UsageError,
 } from '../tensor/index.ts';
 import { calibrate, encodePooled } from './calibration.ts';
+import { type LabelLoss, type LabelLossRequest, labelLoss, labelsOfRuns } from './label-loss.ts';
 import { type LossTokens, lossTokens } from './lm-wording.ts';
 import type { TapKind } from './tap-kinds.ts';
 import { checkLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
@@ -76,6 +77,7 @@ export class DeviceEngine {
   private tail = 1;
   private prefix: KvCache | undefined;
   private calibration: ChannelAffine | undefined;
+  private codedHead: CodedLmHead | undefined;
 
   constructor(backbone: Backbone, tokenizer: Tokenizer, chatTemplate?: ChatTemplate) {
     this.backbone = backbone;
@@ -216,6 +218,23 @@ export class DeviceEngine {
     throw new UsageError(`${config.modelType} is an encoder and makes no next token`);
   }
 
+  /**
+   * The loss of a server's states against this end's labels, through the head in the 8 bits in which
+   * it would travel: the numbers are those of a server that has both.
+   * @throws ProtocolError (E_JOB) for tokens that a sample does not have; UsageError of an encoder
+   */
+  labelLoss({ runs, ...request }: LabelLossRequest): LabelLoss {
+    const plan = this.currentPlan();
+    const { backend, config } = this.backbone;
+    const labels = labelsOfRuns(
+      runs,
+      (sample) => lossTokens([wordSample(this.tokenizer, sample, plan, this.chatTemplate)]).labels,
+    );
+    const { vocabSize: vocab, hiddenSize: width } = config;
+    this.codedHead ??= openLmHead(this.outputHead(), { vocab, width }, backend);
+    return labelLoss(this.codedHead, labels, request, backend);
+  }
+
   /** An adapter of a language model, trained under the plan, beside the backbone. */
   tuner(adapter: LoadedAdapter): HiddenTuner {
     return lmTuner(adapter, this.currentPlan().layers, this.backbone.backend);
@@ -263,6 +282,7 @@ export class DeviceEngine {
   /** Gives the memory of prefix and backbone back. */
   dispose(): void {
     this.prefix?.dispose();
+    disposeTree(this.codedHead?.norm);
     this.backbone.dispose();
   }
 

@@ -2,7 +2,7 @@ import type { Sample } from '../data/index.ts';
 import type { ChannelAffine } from '../model/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
-import { ProtocolError } from '../tensor/index.ts';
+import { ProtocolError, UsageError } from '../tensor/index.ts';
 import { parseTraceRecord, type Tracer } from '../trace/index.ts';
 import {
   type AcceptMessage,
@@ -25,6 +25,8 @@ import {
   type WelcomeMessage,
 } from '../transport/index.ts';
 import type { EncodedBatch } from './device-engine.ts';
+import { LabelAnswers, type LabelExchange, type TimedLoss } from './label-answers.ts';
+import type { LabelLossRequest } from './label-loss.ts';
 import type { TapPlan } from './tap-plan.ts';
 
 /** Bytes of activations in one frame: small enough that nothing waits long behind one. */
@@ -50,6 +52,8 @@ export interface EncodingEngine {
   useCalibration(calibration: ChannelAffine): Promise<void> | void;
   /** Runs samples through the backbone and encodes what is sent of them. */
   encode(samples: readonly Sample[]): Promise<TimedBatch> | TimedBatch;
+  /** Of a language model whose labels stay here: the loss of a server's states, and its gradient. */
+  labelLoss?(request: LabelLossRequest): Promise<TimedLoss> | TimedLoss;
 }
 
 /** Who the device is, for HELLO. */
@@ -69,8 +73,11 @@ export interface JobSpec {
   readonly train: readonly LabelledRow[];
   readonly valid: readonly LabelledRow[];
   readonly training: JobMessage['training'];
-  /** Of a language model: its output head, for a server that does not have it, and its vocabulary. */
-  readonly head?: { readonly bytes: Uint8Array; readonly vocab: number };
+  /**
+   * Of a language model: tokens of its vocabulary, and its output head, for a server that does not
+   * have it. Without a head labels stay here, and the engine has `labelLoss`.
+   */
+  readonly lm?: { readonly vocab: number; readonly head?: Uint8Array };
   /** How it can be continued; without it, it is a job of its own that nobody will come back for. */
   readonly keep?: KeptJob;
 }
@@ -112,6 +119,8 @@ export interface JobProgress {
     deviceMs: number;
     bytesSent: number;
   }): void;
+  /** A part of a server's step was answered, whose labels stay here. */
+  onExchange?(exchange: LabelExchange): void;
   /** The server made a step of the job's side network. */
   onStep?(step: StepMessage): void;
   /** The server finished an epoch of it. */
@@ -127,6 +136,8 @@ export interface JobOutcome {
   readonly bytes: { up: number; down: number };
   readonly tokens: number;
   readonly truncated: number;
+  /** Where labels stayed here. */
+  readonly exchange?: LabelExchange;
 }
 
 /**
@@ -189,7 +200,7 @@ export async function runJob(
   });
   const accepted = expect(await connection.receive(), 'accept');
   await progress.onAccepted?.(accepted, calibration);
-  if (accepted.sendHead && job.head) await sendFile(connection, 'head', job.head.bytes);
+  if (accepted.sendHead && job.lm?.head) await sendFile(connection, 'head', job.lm.head);
   const clock = await estimateClockOffset(connection);
   const sender = sendRows(connection, engine, job, accepted.batches, tracer, progress).then(
     async (sent) => {
@@ -197,7 +208,9 @@ export async function runJob(
       return sent;
     },
   );
-  const receiver = receiveOutcome(connection, tracer, clock.offsetMs, progress);
+  const answers =
+    job.lm && !job.lm.head ? labelAnswers(connection, engine, job, tracer, progress) : undefined;
+  const receiver = receiveOutcome(connection, tracer, clock.offsetMs, progress, answers);
   const [sent, outcome] = await Promise.all([sender, receiver]);
   return {
     ...sent,
@@ -207,15 +220,37 @@ export async function runJob(
 }
 
 /** What the server is told of what labels are. */
-async function taskOf({ plan, head }: JobSpec): Promise<JobMessage['task']> {
+async function taskOf({ plan, lm }: JobSpec): Promise<JobMessage['task']> {
   const { labels, maxSeqLength } = plan;
-  if (head) {
-    const { bytes, vocab } = head;
-    const named = { sha256: await sha256Hex(bytes), bytes: bytes.length };
-    return { kind: 'lm', vocab, maxTokens: maxSeqLength, head: named };
+  if (lm) {
+    const { head, vocab } = lm;
+    const named = head && { sha256: await sha256Hex(head), bytes: head.length };
+    return { kind: 'lm', vocab, maxTokens: maxSeqLength, ...(named && { head: named }) };
   }
   if (labels.length === 0) return { kind: 'regression' };
   return { kind: 'classification', classes: labels.length, labels: [...labels] };
+}
+
+/** What answers the server's states. @throws UsageError for an engine that computes no losses */
+function labelAnswers(
+  connection: Connection,
+  engine: EncodingEngine,
+  { train, valid, width, training }: JobSpec,
+  tracer: Tracer,
+  { onExchange }: JobProgress,
+): LabelAnswers {
+  if (!engine.labelLoss) throw new UsageError('job: this device computes no losses');
+  const labelLoss = engine.labelLoss.bind(engine);
+  const labelSmoothing = Number(training.labelSmoothing ?? 0);
+  const rows = { train, valid };
+  return new LabelAnswers(connection, {
+    labelLoss,
+    rows,
+    width,
+    labelSmoothing,
+    tracer,
+    onExchange,
+  });
 }
 
 /** The name of a new job: 128 random bits in hex, which nobody can guess. */
@@ -326,7 +361,7 @@ async function sendBatch(
     batch,
     split,
     rows: rows.map((row) => row.id),
-    labels: next ? [...next.labels] : rows.map((row) => row.label),
+    labels: next ? (job.lm?.head ? [...next.labels] : []) : rows.map((row) => row.label),
     ...(next && { counts: [...next.counts] }),
   });
   const bytes = connection.bytesSent.total - before;
@@ -339,7 +374,8 @@ async function receiveOutcome(
   tracer: Tracer,
   clockOffsetMs: number,
   progress: JobProgress,
-): Promise<Pick<JobOutcome, 'metrics' | 'files'>> {
+  answers: LabelAnswers | undefined,
+): Promise<Pick<JobOutcome, 'metrics' | 'files' | 'exchange'>> {
   const files = new Map<string, Uint8Array>();
   const assembling = new FileReceiver();
   let metrics: JsonObject = {};
@@ -350,6 +386,10 @@ async function receiveOutcome(
         break;
       case 'epoch':
         progress.onEpoch?.(message);
+        break;
+      case 'states':
+        if (!answers) throw new ProtocolError('states: the server has the labels', 'E_JOB');
+        await answers.take(message);
         break;
       case 'saved':
         progress.onSaved?.(message);
@@ -369,7 +409,8 @@ async function receiveOutcome(
         );
         break;
       case 'done':
-        return { metrics, files };
+        await answers?.sent;
+        return { metrics, files, ...(answers && { exchange: answers.exchange }) };
     }
   }
   throw new ProtocolError('the server closed before the job was done', 'E_CLOSED');

@@ -11,21 +11,46 @@ const KEPT_ON_DISK = 8;
 
 const NAME = /^[0-9a-f]{64}\.head$/;
 
+/** An output head and where it came from, for people. */
+export interface FoundHead {
+  readonly bytes: Uint8Array;
+  readonly from: string;
+}
+
+/** Heads that a server can make from models of its own, by their SHA-256. */
+export type OwnHeads = ReadonlyMap<
+  string,
+  { readonly from: string; readonly make: () => Promise<Uint8Array> }
+>;
+
 /**
  * Output heads of frozen models by their SHA-256, so that a second job with the same model need not
- * send its head again: in a folder, or in memory.
+ * send its head again: in a folder, or in memory. What the server can make itself is never sent.
  */
 export class HeadStore {
   private readonly folder: string | undefined;
+  private readonly own: OwnHeads;
   /** The one used last at the end. */
   private readonly held = new Map<string, Uint8Array>();
 
-  constructor(folder?: string) {
+  constructor(folder?: string, own: OwnHeads = new Map()) {
     this.folder = folder;
+    this.own = own;
   }
 
   /** The head of that hash; undefined where it is not held, or is damaged. */
-  async get(sha256: string): Promise<Uint8Array | undefined> {
+  async get(sha256: string): Promise<FoundHead | undefined> {
+    const own = this.own.get(sha256);
+    if (own) {
+      const bytes = await own.make();
+      // The file may be another by now.
+      if ((await sha256Hex(bytes)) === sha256) return { bytes, from: own.from };
+    }
+    const bytes = await this.kept(sha256);
+    return bytes && { bytes, from: 'an earlier job' };
+  }
+
+  private async kept(sha256: string): Promise<Uint8Array | undefined> {
     if (this.folder === undefined) {
       const held = this.held.get(sha256);
       if (held) this.use(sha256, held);

@@ -52,6 +52,8 @@ export class Job {
   private cancelled = false;
   /** It can come to nothing, however often it is continued. */
   private hopeless = false;
+  /** Where the output head came from, of a language model whose loss is computed here. */
+  private headFrom: string | undefined;
   /** Whether the device has been asked for an output head that has not come. */
   private headDue = false;
   /** Parts that the device has not answered yet, the oldest first. */
@@ -188,9 +190,9 @@ export class Job {
   private async findHead(): Promise<boolean> {
     const { task } = this.message;
     if (task.kind !== 'lm' || !task.head) return true;
-    const bytes = await this.options.heads?.get(task.head.sha256);
-    if (bytes) await this.thread.useHead(bytes);
-    return bytes !== undefined;
+    const found = await this.options.heads?.get(task.head.sha256);
+    if (found) await this.takeOver(found.bytes, found.from);
+    return found !== undefined;
   }
 
   /** Takes a piece of the device's output head. @throws ProtocolError (E_JOB) for another file */
@@ -203,7 +205,13 @@ export class Job {
       throw new ProtocolError(`job: file ${file.name} is not the output head of the job`, 'E_JOB');
     }
     await this.options.heads?.put(task.head.sha256, file.bytes);
-    await this.thread.useHead(file.bytes);
+    await this.takeOver(file.bytes, 'the device');
+  }
+
+  private async takeOver(bytes: Uint8Array, from: string): Promise<void> {
+    this.headFrom = from;
+    this.options.log.info({ session: this.who.session, from, bytes: bytes.length }, 'output head');
+    await this.thread.useHead(bytes);
   }
 
   private trainingJob(): TrainingJob {
@@ -418,6 +426,7 @@ export class Job {
       busySeconds: this.busyMs / 1000,
       cache: { ...end.cache },
       backendPeakBytes: end.backendPeakBytes,
+      ...(this.headFrom !== undefined && { head: this.headFrom }),
       models,
     } satisfies JsonObject;
     this.options.log.info({ session: this.who.session, ...metrics }, 'job trained');

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TrainReport } from '../../src/cli/report.ts';
+import type { LabelExchange } from '../../src/device/index.ts';
 import { random } from '../../src/tensor/index.ts';
 import { BrokenJobs } from '../support/broken-jobs.ts';
 import { assertFails, type CliServer, runCli, startServer, workspace } from '../support/cli.ts';
@@ -103,6 +104,38 @@ test('a second job does not send the output head again; its adapter is the same'
   assert.deepEqual(weights(space.path('again')), weights(adapter));
 });
 
+test('with labels on the device the adapter is the same; neither they nor the head are sent', async () => {
+  const rows = ['a', 'b', 'c', 'd'].map((text, i) => ({ text, label: i < 2 ? 'x' : 'y' }));
+  const classes = space.data('classes', { train: [...rows, ...rows] });
+  const [kept, refused] = await Promise.all([
+    runCli(trainArgs('kept-labels', '--labels', 'device', '--trace', space.path('trace.json'))),
+    runCli([...trainArgs('x', '--labels', 'device'), '--data', classes]),
+  ]);
+  assert.equal(kept.code, 0, kept.stderr);
+  const second = JSON.parse(kept.stdout) as TrainReport;
+  const weights = (at: string) => readFileSync(join(at, 'adapter_model.safetensors'));
+  assert.deepEqual(weights(space.path('kept-labels')), weights(adapter));
+  const [one, two] = [second.server.models[0], report.server.models[0]];
+  assert.ok(Math.abs(one.validLoss - two.validLoss) < 1e-9);
+  assert.ok(Math.abs((one.startLoss ?? 0) - (two.startLoss ?? 0)) < 1e-9);
+  assert.equal(second.labels, 'device');
+  assert.equal(second.outputHead, null);
+  const { parts, tokens, bytes, computeMs } = second.exchange as LabelExchange;
+  // Six epochs, and the validation rows once before any step.
+  const { train, valid } = second.dataset;
+  const [trained, validated] = [6 * (train.loss?.tokens ?? 0), 7 * (valid.loss?.tokens ?? 0)];
+  assert.equal(tokens, trained + validated);
+  assert.ok(parts >= 6 * 8 + 7 * 2 && computeMs > 0);
+  const width = 64;
+  assert.ok(bytes.down > 4 * width * tokens && bytes.down < 4.5 * width * tokens);
+  assert.ok(bytes.up > 4 * width * trained && bytes.up < 4.5 * width * trained);
+  const spans = readFileSync(space.path('trace.json'), 'utf8');
+  for (const name of ['head train 0', 'send gradient 0', 'parallel states 0', 'device part 0']) {
+    assert.ok(spans.includes(JSON.stringify(name)), name);
+  }
+  assertFails(refused, 2, /--labels: only a language model's output head is frozen/);
+});
+
 test('what is learnt is shown before anything runs', async () => {
   const empty = space.data('some', {
     train: [...words(20, 1), { prompt: 'say nothing', completion: '' }],
@@ -134,6 +167,27 @@ test('what is learnt is shown before anything runs', async () => {
   assert.equal(JSON.parse(text.stdout).dataset.shape, 'text');
   assertFails(chat, 4, /conversations take a chat template, and the model has none/);
   assertFails(encoder, 2, /--layers: a language model is tuned at its output/);
+});
+
+test('a job whose labels are on the device goes on, too, and only so', async () => {
+  const folder = space.data('resumed-labels', { train: words(90, 4), valid: words(6, 5) });
+  const jobs = new BrokenJobs(space, space.path('kept-too'), folder);
+  await jobs.serve();
+  await jobs.run('whole-labels', '--labels', 'device');
+  const first = await jobs.untilStep(5, 'broken-labels', '--labels', 'device');
+  await jobs.server.stop('SIGKILL');
+  jobs.assertKept('broken-labels', await first.done, 5);
+  await jobs.serve();
+  const other = await runCli(jobs.args('broken-labels', '--resume'));
+  assertFails(
+    other,
+    2,
+    /--resume: not the job that was begun, --labels changed: "device" then, none now/,
+  );
+  await jobs.run('broken-labels', '--labels', 'device', '--resume');
+  assert.ok(jobs.resumedFrom >= 5);
+  await jobs.assertFinished('broken-labels', jobs.files('whole-labels'));
+  await jobs.server.stop();
 });
 
 test('a job goes on after both ends were killed, and gives the adapter it would have given', async () => {

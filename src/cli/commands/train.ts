@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { writeFileAtomic } from '../../platform/node.ts';
 import { UsageError } from '../../tensor/errors.ts';
 import { addColumnFlags, addTaskFlag } from '../column-flags.ts';
@@ -9,7 +9,7 @@ import { interruptible } from '../interrupt.ts';
 import { unsavedText } from '../partial-job.ts';
 import { printReport } from '../report.ts';
 import { type TrainFlags, train } from '../train-job.ts';
-import { addTrainingFlags } from '../training-flags.ts';
+import { addTrainingFlags, LABEL_PLACES } from '../training-flags.ts';
 
 interface TrainCommandFlags extends Omit<TrainFlags, 'server'> {
   readonly server?: string;
@@ -32,6 +32,14 @@ export function registerTrain(program: Command): void {
     .option('--token <secret>', "the server's secret", process.env.MOBILLM_TOKEN);
   addTrainingFlags(addTapFlags(addTaskFlag(addColumnFlags(addModelFlags(command)))))
     .option('--no-baselines', 'do not train the probe and the layer mix beside')
+    .addOption(
+      new Option(
+        '--labels <where>',
+        "where a language model's labels are: device keeps them, computes the loss, and has to stay until the end; see the README for what that hides",
+      )
+        .choices([...LABEL_PLACES])
+        .default('server'),
+    )
     .option('--random-backbone', 'control: replace the pretrained weights by random ones')
     .option(
       '--trace <file>',

@@ -45,6 +45,7 @@ const REPORT: TrainReport = {
   validation: { parallel: 0.75, probe: 0.75, mix: 0.75 },
   seconds: { wall: 83, device: 60.25, server: 20, hidden: 15 },
   bytes: { up: 7_350_000, down: 98_000 },
+  ...{ labels: 'server', exchange: null, outputHead: null },
   memory: { devicePeakRss: 512e6, accounted: 215e6, kinds: KINDS },
   tokens: { computed: 21_000, prefix: 0, perSecond: 348.5, truncatedSamples: 0 },
   kernels: 'gemmQd8F32Qc8w',

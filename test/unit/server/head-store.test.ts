@@ -13,8 +13,8 @@ test('in memory the last ones are kept', async () => {
   const names = await Promise.all([1, 2, 3].map((n) => sha256Hex(head(n))));
   for (const [i, name] of names.entries()) await store.put(name, head(i + 1));
   assert.equal(await store.get(names[0]), undefined);
-  assert.deepEqual(await store.get(names[1]), head(2));
-  assert.deepEqual(await store.get(names[2]), head(3));
+  assert.deepEqual((await store.get(names[1]))?.bytes, head(2));
+  assert.deepEqual(await store.get(names[2]), { bytes: head(3), from: 'an earlier job' });
 });
 
 test('in a folder they outlive the store; one that is damaged is not held', async () => {
@@ -22,14 +22,24 @@ test('in a folder they outlive the store; one that is damaged is not held', asyn
   try {
     const name = await sha256Hex(head(1));
     await new HeadStore(folder).put(name, head(1));
-    assert.deepEqual(await new HeadStore(folder).get(name), head(1));
+    assert.deepEqual((await new HeadStore(folder).get(name))?.bytes, head(1));
     writeFileSync(join(folder, `${name}.head`), head(2));
     assert.equal(await new HeadStore(folder).get(name), undefined);
     const store = new HeadStore(folder);
     for (let n = 0; n < 12; n++) await store.put(await sha256Hex(head(n)), head(n));
     assert.equal(readdirSync(folder).length, 8);
-    assert.deepEqual(await store.get(await sha256Hex(head(11))), head(11));
+    assert.deepEqual((await store.get(await sha256Hex(head(11))))?.bytes, head(11));
   } finally {
     rmSync(join(folder, '..'), { recursive: true });
   }
+});
+
+test('heads that the server makes itself come from there, as long as they are the same', async () => {
+  const name = await sha256Hex(head(1));
+  let made = head(1);
+  const own = new Map([[name, { from: 'model.gguf', make: async () => made }]]);
+  const store = new HeadStore(undefined, own);
+  assert.deepEqual(await store.get(name), { bytes: head(1), from: 'model.gguf' });
+  made = head(2);
+  assert.equal(await store.get(name), undefined);
 });
