@@ -45,9 +45,12 @@ export class TapStatistics {
     return { mean: Float32Array.from(this.mean), scale };
   }
 
-  /** What standardises: A = (x - mean) * scale, scale = 1 / (deviation + eps). */
+  /**
+   * What standardises: A = (x - mean) * scale, scale = 1 / (deviation + eps); 0 of a channel that never
+   * varies, where a backend's rounding of x would be all there is, and AdamW would follow it.
+   */
   standardizer(): ChannelAffine {
     const { mean, scale } = this.deviation();
-    return { mean, scale: scale.map((deviation) => 1 / deviation) };
+    return { mean, scale: scale.map((deviation, i) => (this.squares[i] > 0 ? 1 / deviation : 0)) };
   }
 }
