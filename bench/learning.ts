@@ -1,10 +1,10 @@
-// npm run learning -- [--data wordnet10|sentiment|DIR] [--seeds 0,1,2] [train's flags]: accuracy over
-// seeds.
+// npm run learning -- [--data wordnet10|sentiment|DIR] [--seeds 0,1,2] [--baselines mix,ladder]
+// [train's flags]: accuracy over seeds.
 // One process, the same engine and trainer as `mobillm train`; the backbone runs once a row and prefix,
 // and each seed then splits, calibrates, encodes and trains anew. With --taps-folder the taps of all
 // layers are kept there, so that later runs with other layers, bits, sides or seeds need no backbone.
 import { basename } from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { demoTemplates } from '../src/cli/commands/demo.ts';
 import { type DemoTaskName, demoData } from '../src/cli/demo-data.ts';
 import { majorityAccuracy } from '../src/cli/evaluate.ts';
@@ -40,6 +40,8 @@ import {
   decodeSample,
   layersToSamples,
   loadAdapterWeights,
+  SIDE_NAMES,
+  type SideName,
   tapTensors,
 } from '../src/model/index.ts';
 import { memoryByteSource } from '../src/platform/byte-source.ts';
@@ -55,6 +57,7 @@ interface Flags extends ModelFlags, TapFlags, TrainingFlags {
   readonly trainRows?: number;
   readonly testRows?: number;
   readonly seeds: string;
+  readonly baselines: SideName[];
   readonly tapsFolder?: string;
   readonly randomBackbone?: boolean;
 }
@@ -110,7 +113,7 @@ async function runSeed(
   store.add(engine, [...train, ...data.valid, ...data.test]);
 
   const shape = shapeOfPlan(plan, engine.backbone.config.hiddenSize);
-  const options = trainingOptions({ ...flags, seed }, ['probe', 'mix'], loaded.validFromTrain);
+  const options = trainingOptions({ ...flags, seed }, flags.baselines, loaded.validFromTrain);
   const { batchSize } = options;
   const order = epochBatches({ count: train.length, batchSize, seed, epoch: 0 });
   const first = order[0].map((i) => train[i]);
@@ -171,12 +174,25 @@ async function runSeed(
   }
 }
 
+function sideNames(text: string): SideName[] {
+  const names = text.split(',').filter((name) => name !== '') as SideName[];
+  const unknown = names.find((name) => !SIDE_NAMES.includes(name));
+  if (unknown === undefined) return names;
+  throw new InvalidArgumentError(`${unknown} is none of ${SIDE_NAMES.join(', ')}.`);
+}
+
 const command = new Command('learning')
   .description('accuracy of the side network and its baselines over seeds, on a demo task')
   .option('--data <task>', 'wordnet10, sentiment, or a folder of jsonl files', 'wordnet10')
   .option('--train-rows <n>', 'train on so many rows, classes in turn, by MD5', integer(1))
   .option('--test-rows <n>', 'test on so many rows, by MD5', integer(1))
   .option('--seeds <list>', 'seeds, with commas between', '0,1,2')
+  .option(
+    '--baselines <list>',
+    `trained on the same rows, with commas between, out of ${SIDE_NAMES.join(', ')}; none for ''`,
+    sideNames,
+    ['probe', 'mix'] as SideName[],
+  )
   .option('--taps-folder <folder>', 'keep the taps of all layers there, and read what is there')
   .option('--random-backbone', 'control: random weights instead of the pretrained ones');
 const flags = addTrainingFlags(addTapFlags(addModelFlags(command)))
