@@ -17,23 +17,18 @@ export interface FoundHead {
   readonly from: string;
 }
 
-/** Heads that a server can make from models of its own, by their SHA-256. */
-export type OwnHeads = ReadonlyMap<
-  string,
-  { readonly from: string; readonly make: () => Promise<Uint8Array> }
->;
-
 /**
  * Output heads of frozen models by their SHA-256, so that a second job with the same model need not
- * send its head again: in a folder, or in memory. What the server can make itself is never sent.
+ * send its head again: in a folder, or in memory. What comes of models that the server has itself is never sent.
  */
 export class HeadStore {
   private readonly folder: string | undefined;
-  private readonly own: OwnHeads;
+  /** Of the server's own models. */
+  private readonly own: ReadonlyMap<string, FoundHead>;
   /** The one used last at the end. */
   private readonly held = new Map<string, Uint8Array>();
 
-  constructor(folder?: string, own: OwnHeads = new Map()) {
+  constructor(folder?: string, own: ReadonlyMap<string, FoundHead> = new Map()) {
     this.folder = folder;
     this.own = own;
   }
@@ -41,11 +36,7 @@ export class HeadStore {
   /** The head of that hash; undefined where it is not held, or is damaged. */
   async get(sha256: string): Promise<FoundHead | undefined> {
     const own = this.own.get(sha256);
-    if (own) {
-      const bytes = await own.make();
-      // The file may be another by now.
-      if ((await sha256Hex(bytes)) === sha256) return { bytes, from: own.from };
-    }
+    if (own) return own;
     const bytes = await this.kept(sha256);
     return bytes && { bytes, from: 'an earlier job' };
   }

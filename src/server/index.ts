@@ -5,7 +5,7 @@
  */
 export { ActivationCache, type ActivationCacheOptions } from './activation-cache.ts';
 export { findChromium } from './chromium.ts';
-export { HeadStore } from './head-store.ts';
+export { type FoundHead, HeadStore } from './head-store.ts';
 export type { JobProgress, JobStateOptions } from './job-state.ts';
 export { type JobLease, JobStore } from './job-store.ts';
 export {

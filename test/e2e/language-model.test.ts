@@ -96,12 +96,37 @@ test('a second job does not send the output head again; its adapter is the same'
   const again = await runCli(trainArgs('again'));
   assert.equal(again.code, 0, again.stderr);
   const second = JSON.parse(again.stdout) as TrainReport;
+  assert.deepEqual([report.outputHead, second.outputHead], ['the device', 'an earlier job']);
   // 262 tokens of 64 values in 8 bits with an f16 scale, in its frame.
   const head = 262 * 66;
   const less = report.bytes.up - second.bytes.up;
   assert.ok(less > head && less < head + 1000, `${less}`);
   const weights = (at: string) => readFileSync(join(at, 'adapter_model.safetensors'));
   assert.deepEqual(weights(space.path('again')), weights(adapter));
+});
+
+test('a server with the model makes the output head itself; another file is refused at its start', async () => {
+  const own = await startServer(['--heads', space.model]);
+  try {
+    const args = trainArgs('own-head').map((arg) => (arg === server.url ? own.url : arg));
+    const [trained, none] = await Promise.all([
+      runCli(args),
+      runCli(['serve', '--port', '0', '--heads', join(data, 'train.jsonl')]),
+    ]);
+    assert.equal(trained.code, 0, trained.stderr);
+    const { bytes, outputHead } = JSON.parse(trained.stdout) as TrainReport;
+    assert.equal(outputHead, `${space.model}, int8`);
+    assert.ok(report.bytes.up - bytes.up > 262 * 66);
+    assert.match(
+      own.process.text('stderr'),
+      /"from":"[^"]*, int8","bytes":\d+,"msg":"output head"/,
+    );
+    const weights = (at: string) => readFileSync(join(at, 'adapter_model.safetensors'));
+    assert.deepEqual(weights(space.path('own-head')), weights(adapter));
+    assertFails(none, 4, /train\.jsonl/);
+  } finally {
+    await own.stop();
+  }
 });
 
 test('with labels on the device the adapter is the same; neither they nor the head are sent', async () => {

@@ -28,6 +28,7 @@ interface ServeFlags {
   readonly token?: string;
   readonly cacheLimit: number;
   readonly spillDir?: string;
+  readonly heads?: string[];
   readonly stateDir?: string;
   readonly stateDays: number;
   readonly untilInputEnds?: boolean;
@@ -116,6 +117,10 @@ export function registerServe(program: Command): void {
       'where activations beyond that go (default: the temporary folder)',
     )
     .option(
+      '--heads <models...>',
+      'models that this server has itself (.gguf files, or folders): devices with the same need not send their output heads',
+    )
+    .option(
       '--state-dir <folder>',
       'keep jobs there, so that train --resume can continue them (default: none is kept)',
     )
@@ -159,7 +164,13 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
       const store = flags.stateDir
         ? await JobStore.open(flags.stateDir, flags.stateDays)
         : undefined;
-      const heads = new HeadStore(flags.stateDir && join(flags.stateDir, 'heads'));
+      // Most servers have no models, and need not hold what reads them.
+      const own =
+        flags.heads && (await (await import('../own-heads.ts')).loadOwnHeads(flags.heads));
+      for (const [sha256, { from, bytes }] of own ?? []) {
+        log.info({ sha256, from, bytes: bytes.length }, 'output head of its own');
+      }
+      const heads = new HeadStore(flags.stateDir && join(flags.stateDir, 'heads'), own);
       const sessions = new Set<Promise<void>>();
       const server = await serveWs(
         {
