@@ -4,6 +4,12 @@ export interface Thread<C extends string = string> {
   readonly constants: Readonly<Record<C, number>>;
 }
 
+/** The same of a kernel whose threads lie in three directions. */
+export interface Grid<C extends string = string> {
+  readonly thread: { readonly x: number; readonly y: number; readonly z: number };
+  readonly constants: Readonly<Record<C, number>>;
+}
+
 /** An operand inside a kernel. */
 export type Floats = readonly number[];
 

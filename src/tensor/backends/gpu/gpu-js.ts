@@ -12,9 +12,32 @@ export interface Resident {
 /** Something a kernel gives back or takes: numbers here, or numbers on the device. */
 export type KernelValue = Float32Array | Resident;
 
+/** What gpu.js gives where threads lie in several directions: rows, or lists of them. */
+export type Rows = readonly (Float32Array | Rows)[];
+
+/** The numbers of a result, one behind the other. */
+export function flatResult<T extends KernelValue>(
+  result: T | Rows,
+  numel: number,
+): T | Float32Array {
+  if (!Array.isArray(result)) return result as T;
+  const flat = new Float32Array(numel);
+  let at = 0;
+  const take = (rows: Rows) => {
+    for (const row of rows) {
+      if (row instanceof Float32Array) {
+        flat.set(row, at);
+        at += row.length;
+      } else take(row);
+    }
+  };
+  take(result);
+  return flat;
+}
+
 /** A kernel of gpu.js, callable; compiled at its first call. */
 export interface GpuJsKernel {
-  (...args: readonly unknown[]): KernelValue | Promise<KernelValue>;
+  (...args: readonly unknown[]): KernelValue | Rows | Promise<KernelValue | Rows>;
   readonly kernel: {
     readonly constructor: { readonly mode: string };
     readonly context: unknown;

@@ -55,7 +55,8 @@ function gpuKernels(runtime: GpuRuntime): Kernels {
     ...lerpKernels(launch),
     ...layoutKernels(launch),
     ...reduceKernels(launch),
-    ...matmulKernels(launch),
+    // There four columns are computed at once, and their rows need no guard.
+    ...matmulKernels(launch, runtime.mode === 'webasm'),
     ...normKernels(launch, held),
     ...lossKernels(launch),
     ...embeddingKernels(launch),

@@ -3,7 +3,7 @@ import { BackendError } from '../../errors.ts';
 import { keep, scope } from '../../scope.ts';
 import type { Tensor } from '../../tensor.ts';
 import { leaves } from '../../tree.ts';
-import type { GpuJsKernel, GpuJsPipeline } from './gpu-js.ts';
+import { flatResult, type GpuJsKernel, type GpuJsPipeline, type Rows } from './gpu-js.ts';
 import type { GpuRuntime } from './runtime.ts';
 import type { Launch, Piece, Value } from './value.ts';
 
@@ -101,14 +101,15 @@ export function compileStep<A extends readonly unknown[], R>(
       const inputs: unknown[] = [];
       for (const leaf of trace.leaves) inputs.push(runtime.input(await runtime.readAsync(leaf)));
       const { pipeline } = await planFor(trace);
-      const outputs = (await pipeline(...inputs, ...trace.scalars)) as Float32Array[];
+      const outputs = (await pipeline(...inputs, ...trace.scalars)) as (Float32Array | Rows)[];
       expectMode(runtime, pipeline);
       runtime.expectNoFault();
       ({ executorKind: executor, fallbackReason } = pipeline);
       trace.results.forEach((index, i) => {
         const launch = trace.launches[index];
-        runtime.take(launch.output, outputs[i]);
-        runtime.settled(launch, outputs[i]);
+        const host = flatResult(outputs[i], launch.output.numel);
+        runtime.take(launch.output, host);
+        runtime.settled(launch, host);
       });
     }
   };

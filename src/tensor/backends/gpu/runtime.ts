@@ -1,12 +1,14 @@
 import { BackendError } from '../../errors.ts';
 import { type DeviceFunction, HELPERS, kernelText } from './device-function.ts';
 import {
+  flatResult,
   type GpuJs,
   type GpuJsKernel,
   type GpuJsModule,
   type GpuMode,
   type KernelValue,
   type Resident,
+  type Rows,
   strayedFrom,
 } from './gpu-js.ts';
 import { type Launch, Piece, Value } from './value.ts';
@@ -36,6 +38,7 @@ export type LaunchFunction = (
   inputs: readonly Operand[],
   constants?: Readonly<Record<string, number>>,
   scalars?: readonly number[],
+  grid?: readonly number[],
 ) => Value;
 
 /**
@@ -88,12 +91,19 @@ export class GpuRuntime {
   }
 
   /** See `LaunchFunction`. @throws BackendError for more elements than can be indexed */
-  readonly launch: LaunchFunction = (source, numel, operands, constants = {}, scalars = []) => {
+  readonly launch: LaunchFunction = (
+    source,
+    numel,
+    operands,
+    constants = {},
+    scalars = [],
+    grid = undefined,
+  ) => {
     checkNumel(numel);
     if (numel === 0) return this.hostValue(0);
     const inputs = operands.map((operand) => this.held(operand).retain());
     const output = new Value(numel);
-    output.launch = { source, inputs, constants, scalars, output };
+    output.launch = { source, inputs, constants, scalars, grid, output };
     (this.traced ?? this.queue).push(output.launch);
     if (!this.traced && this.queue.length >= QUEUE_LENGTH) this.relieve();
     return output;
@@ -155,7 +165,7 @@ export class GpuRuntime {
       const { output } = launch;
       if (output.launch !== launch) continue;
       const { kernel, args } = this.prepare(launch);
-      this.finish(launch, kernel, kernel(...args) as KernelValue);
+      this.finish(launch, kernel, kernel(...args) as KernelValue | Rows);
     }
     this.expectNoFault();
   }
@@ -200,10 +210,10 @@ export class GpuRuntime {
   }
 
   /** Names what is compiled for a launch: equal for launches that differ in their numbers alone. */
-  keyOf({ source, inputs, constants, output }: Launch): string {
+  keyOf({ source, inputs, constants, grid, output }: Launch): string {
     const lengths = inputs.map((input) => input.numel);
     const id = this.sourceId(source);
-    return `${id} ${output.numel} ${lengths} ${Object.values(constants)}`;
+    return `${id} ${grid ?? output.numel} ${lengths} ${Object.values(constants)}`;
   }
 
   /** A number that stands for a kernel's source. */
@@ -217,13 +227,13 @@ export class GpuRuntime {
   }
 
   /** The kernel of a launch, not cached: the caller destroys it. */
-  createKernel({ source, inputs, constants, output }: Launch): GpuJsKernel {
+  createKernel({ source, inputs, constants, grid, output }: Launch): GpuJsKernel {
     const guards: Record<string, number> = { guard: output.numel };
     inputs.forEach((input, i) => {
       guards[`guard${i}`] = Math.max(1, input.numel);
     });
     return this.gpu.createKernel(kernelText(source, inputs.length, this.guarded), {
-      output: [output.numel + (this.guarded ? 1 : 0)],
+      output: grid ?? [output.numel + (this.guarded ? 1 : 0)],
       constants: this.guarded ? { ...constants, ...guards } : constants,
       functions: HELPERS,
       pipeline: true,
@@ -331,7 +341,8 @@ export class GpuRuntime {
     return { kernel: this.kernelFor(launch, kinds), args: [...args, ...scalars] };
   }
 
-  private finish(launch: Launch, kernel: GpuJsKernel, result: KernelValue): void {
+  private finish(launch: Launch, kernel: GpuJsKernel, given: KernelValue | Rows): void {
+    const result = flatResult(given, launch.output.numel);
     const strayed = strayedFrom(this.mode, kernel);
     if (strayed) throw new BackendError(`gpu: ${launch.source.name} ${strayed}`);
     const { output } = launch;

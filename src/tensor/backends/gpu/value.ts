@@ -10,6 +10,8 @@ export interface Launch {
   readonly constants: Readonly<Record<string, number>>;
   /** Numbers given at the call. */
   readonly scalars: readonly number[];
+  /** Threads in directions x, y and z, as many as elements; all in x where it is absent. */
+  readonly grid?: readonly number[];
   readonly output: Value;
 }
 
