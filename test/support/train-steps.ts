@@ -1,6 +1,11 @@
 // Not by model/'s and server/'s barrels, which a browser does not load without a bundler.
 import { type AdamWState, adamwInit, warmupCosine } from '../../src/model/optim.ts';
-import { type HeadKind, parallelSide } from '../../src/model/side/parallel.ts';
+import {
+  type HeadKind,
+  type ParallelOptions,
+  parallelSide,
+} from '../../src/model/side/parallel.ts';
+import type { SideModel, SideShape } from '../../src/model/side/side-model.ts';
 import { objectives } from '../../src/server/objective.ts';
 import { type SideBatch, sideStep } from '../../src/server/side-step.ts';
 import {
@@ -30,6 +35,8 @@ export interface TrainSettings {
   readonly layers?: number;
   /** Rows of each call's batches: 8 unless said otherwise. */
   readonly rows?: (call: number) => number;
+  /** The side network: the parallel adapters unless said otherwise. */
+  readonly make?: (shape: SideShape, options: ParallelOptions) => SideModel;
   /** `gated` unless said otherwise. */
   readonly head?: HeadKind;
   /** `compiled`, several steps a call; or `stepwise`, every loss looked at, as a server trains. */
@@ -67,7 +74,8 @@ function batchOf(layers: number, rows: number, step: number, backend: Backend): 
  */
 export async function trainSide(backend: Backend, settings: TrainSettings): Promise<Trained> {
   const { calls, stepsACall = 3, layers = 3, rows = () => 8, head, way = 'compiled' } = settings;
-  const side = parallelSide({ ...SHAPE, layers }, { rank: 4, head, gateRate: 5 });
+  const { make = parallelSide } = settings;
+  const side: SideModel = make({ ...SHAPE, layers }, { rank: 4, head, gateRate: 5 });
   // Rates that are equal in one call and not in another would take a plan more: no two of a call
   // are, those of the gates among them.
   const warmupSteps = stepsACall;

@@ -4,6 +4,7 @@ import {
   createSideModel,
   headLogits,
   initHead,
+  LM_SIDE_NAMES,
   layerMix,
   linearProbe,
   parallelSide,
@@ -142,6 +143,24 @@ for (const { name, backend } of backends()) {
           const logits = model.logits(model.init(random(1), backend), taps);
           assert.deepEqual(logits.shape, [SAMPLES, SHAPE.classes], side);
           assert.ok(logits.toFloat32().every((x) => x === 0));
+        });
+      }
+    });
+
+    it('of a language model, start at the frozen state, from which each may depart', () => {
+      for (const side of LM_SIDE_NAMES) {
+        scope(() => {
+          const shape = { ...SHAPE, kinds: 1, classes: 0 };
+          const model = createSideModel(side, shape, OPTIONS);
+          const params = model.init(random(1), backend);
+          const rows = SAMPLES * SHAPE.kinds;
+          const frozen = randomNormal([rows, SHAPE.width], 1, random(9), backend);
+          const states = () => model.logits(params, [...taps, frozen]).toFloat32();
+          assert.deepEqual(states(), frozen.toFloat32(), side);
+          for (const leaf of flatten(params).values()) {
+            leaf.write(Float32Array.from({ length: leaf.numel }, (_, i) => Math.sin(i + 1)));
+          }
+          assert.notDeepEqual(states(), frozen.toFloat32(), side);
         });
       }
     });

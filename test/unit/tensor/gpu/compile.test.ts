@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { HEAD_KINDS } from '../../../../src/model/index.ts';
+import { HEAD_KINDS, ladderSide, quantizedSide } from '../../../../src/model/index.ts';
 import {
   add,
   compile,
@@ -35,6 +35,17 @@ describe('compile', () => {
       assert.ok(furthest(got.params, expected.params) < TRAINED);
       assert.equal(new Set(got.bytes).size, 1, `memory grew: ${got.bytes}`);
       assert.equal(gpu.memory().bytes, before);
+    });
+  }
+
+  for (const make of [ladderSide, quantizedSide]) {
+    test(`so are those of other side networks: ${make.name}`, async () => {
+      const expected = await trainSide(cpuBackend(), { calls: 2, head: 'dense', make });
+      const got = await trainSide(gpu, { calls: 2, head: 'dense', make });
+      assert.equal(got.executor, 'fused-sync');
+      assert.equal(got.fallbackReason, null);
+      assert.equal(got.plans, 1);
+      assert.ok(furthest(got.params, expected.params) < TRAINED);
     });
   }
 
