@@ -2,6 +2,8 @@ import Table from 'cli-table3';
 import { epochBatches, type Sample } from '../data/index.ts';
 import {
   checkLayers,
+  type ExchangeEstimate,
+  estimateExchange,
   estimateTraffic,
   shapeOfPlan,
   surveyTokens,
@@ -20,7 +22,12 @@ import { openModelPath } from './model-files.ts';
 import { type JobFlags, planJob, prepareJob, type SurveyedJob, surveyJob } from './prepare-job.ts';
 import { formatBytes } from './progress.ts';
 import { BASELINES } from './train-job.ts';
-import { type TrainingFlags, trainingOptions } from './training-flags.ts';
+import {
+  checkLabels,
+  type LabelPlace,
+  type TrainingFlags,
+  trainingOptions,
+} from './training-flags.ts';
 
 /** What a training job would do and take, worked out without running the model or a server. */
 export interface DryRun {
@@ -48,7 +55,12 @@ export interface DryRun {
   /** Every model that is trained, the side network first. */
   readonly models: readonly { readonly name: string; readonly parameters: number }[];
   /** Bytes. */
-  readonly traffic: { readonly up: TrafficEstimate; readonly downAbout: number };
+  readonly traffic: {
+    readonly up: TrafficEstimate;
+    readonly downAbout: number;
+    /** More of both, where a language model's labels stay on the device. */
+    readonly exchange: ExchangeEstimate | null;
+  };
   /** Bytes. */
   readonly memory: {
     /** Of the device's process while the widest batch runs. */
@@ -70,10 +82,12 @@ const TRACE_BYTES = 140;
  * @throws what training would throw before its first batch
  */
 export async function dryRun(
-  flags: JobFlags & TrainingFlags & { readonly baselines: boolean },
+  flags: JobFlags & TrainingFlags & { readonly baselines: boolean; readonly labels: LabelPlace },
   options: { quiet: boolean; signal?: AbortSignal },
 ): Promise<DryRun> {
   const read = await prepareJob(flags, options);
+  checkLabels(flags.labels, read.data.task);
+  const labelsOnDevice = flags.labels === 'device';
   const { model, close } = await openModelPath(read.modelPath);
   try {
     const { config, tokenizer, dialogue } = model;
@@ -138,8 +152,12 @@ export async function dryRun(
           config.hiddenSize,
           batchSize,
           { train: values(job.train), valid: values(data.valid) },
-          lossTokens && { counts: lossTokens, vocab: config.vocabSize },
+          lossTokens && { counts: lossTokens, vocab: config.vocabSize, labelsOnDevice },
         ),
+        exchange:
+          lossTokens && labelsOnDevice
+            ? estimateExchange(lossTokens, config.hiddenSize, epochs)
+            : null,
         downAbout:
           models.reduce((n, { parameters }) => n + 4 * (parameters + 4 * channels), 0) +
           (MESSAGE_BYTES + TRACE_BYTES * models.length) * (perEpoch * epochs + refitAtMost),
@@ -185,7 +203,8 @@ export function renderDryRun(run: DryRun): string {
   const sent = Object.entries({ train: run.dataset.train.rows, valid: run.dataset.valid.rows })
     .map(([name, rows]) => `${count(rows)} ${name}`)
     .join(', ');
-  const later = training.epochs > 1 ? '; later epochs send nothing' : '';
+  const { exchange } = traffic;
+  const later = training.epochs > 1 && !exchange ? '; later epochs send nothing' : '';
   const refit = steps.refitAtMost > 0 ? `, then up to ${count(steps.refitAtMost)} on all rows` : '';
   table.push(
     ['model', run.model],
@@ -214,6 +233,14 @@ export function renderDryRun(run: DryRun): string {
       `${formatBytes(traffic.up.total)} in epoch 1 (${sent}), ${formatBytes(Math.round(traffic.up.perSample))} a sample${later}`,
     ],
     ['bytes down', `about ${formatBytes(traffic.downAbout)}`],
+    ...(exchange
+      ? [
+          [
+            'labels on the device',
+            `about ${formatBytes(exchange.down)} of states down and ${formatBytes(exchange.up)} of gradients up more, over all epochs; the device has to stay until the end`,
+          ],
+        ]
+      : []),
     [
       'device memory',
       `about ${formatBytes(totalOf(memory.device))}: ${renderKinds(memory.device)}`,

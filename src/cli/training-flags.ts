@@ -88,7 +88,10 @@ export function addTrainingFlags(command: Command): Command {
     )
     .option(
       '--epochs <n>',
-      withDefaults('passes over the rows; the device takes part in the first alone', 'epochs'),
+      withDefaults(
+        'passes over the rows; the device takes part in the first alone, but for --labels device',
+        'epochs',
+      ),
       integer(1),
     )
     .option(

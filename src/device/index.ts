@@ -34,7 +34,12 @@ export {
 export { type SentKind, TAP_KINDS, type TapKind } from './tap-kinds.ts';
 export { checkLayers, type LmWording, outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 export { poolTaps, takeTokens } from './tap-pooling.ts';
-export { estimateTraffic, type TrafficEstimate } from './traffic.ts';
+export {
+  type ExchangeEstimate,
+  estimateExchange,
+  estimateTraffic,
+  type TrafficEstimate,
+} from './traffic.ts';
 export {
   surveyTokens,
   type TokenSurvey,

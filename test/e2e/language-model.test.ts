@@ -132,9 +132,10 @@ test('a server with the model makes the output head itself; another file is refu
 test('with labels on the device the adapter is the same; neither they nor the head are sent', async () => {
   const rows = ['a', 'b', 'c', 'd'].map((text, i) => ({ text, label: i < 2 ? 'x' : 'y' }));
   const classes = space.data('classes', { train: [...rows, ...rows] });
-  const [kept, refused] = await Promise.all([
+  const [kept, refused, dry] = await Promise.all([
     runCli(trainArgs('kept-labels', '--labels', 'device', '--trace', space.path('trace.json'))),
     runCli([...trainArgs('x', '--labels', 'device'), '--data', classes]),
+    runCli([...trainArgs('x', '--labels', 'device'), '--dry-run']),
   ]);
   assert.equal(kept.code, 0, kept.stderr);
   const second = JSON.parse(kept.stdout) as TrainReport;
@@ -154,6 +155,10 @@ test('with labels on the device the adapter is the same; neither they nor the he
   const width = 64;
   assert.ok(bytes.down > 4 * width * tokens && bytes.down < 4.5 * width * tokens);
   assert.ok(bytes.up > 4 * width * trained && bytes.up < 4.5 * width * trained);
+  const { up, exchange } = JSON.parse(dry.stdout).traffic;
+  assert.ok(Math.abs(exchange.down / bytes.down - 1) < 0.05);
+  assert.ok(Math.abs(exchange.up / bytes.up - 1) < 0.05);
+  assert.ok(Math.abs((up.total + exchange.up) / second.bytes.up - 1) < 0.05);
   const spans = readFileSync(space.path('trace.json'), 'utf8');
   for (const name of ['head train 0', 'send gradient 0', 'parallel states 0', 'device part 0']) {
     assert.ok(spans.includes(JSON.stringify(name)), name);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { diskFolder } from '../../../src/cli/model-files.ts';
 import type { Sample } from '../../../src/data/index.ts';
-import { DeviceEngine, type TapPlan } from '../../../src/device/index.ts';
+import { DeviceEngine, type TapPlan, wordSample } from '../../../src/device/index.ts';
 import {
   createSideModel,
   generate,
@@ -78,6 +78,47 @@ for (const name of ['llama', 'gpt2']) {
         ...generate(backbone, [...prompt, first], { maxTokens: 1, tuner: engine.tuner(adapter) }),
       ];
       assert.equal(again, rest[0]);
+    });
+
+    it('adds the work of one token for each token made: the side network sees one row at a time', () => {
+      const tuner = engine.tuner(adapterOf(1));
+      const rows: number[] = [];
+      const counting = {
+        layers: tuner.layers,
+        tune(taps: readonly Float32Array[]) {
+          for (const tap of taps) rows.push(tap.length / width);
+          return tuner.tune(taps);
+        },
+      };
+      const tokens = [...generate(backbone, prompt, { maxTokens: 8, tuner: counting })];
+      assert.deepEqual(tokens, made(adapterOf(1)));
+      // Of the prompt, too, the last token alone: nothing of what was before is looked at again.
+      assert.deepEqual(rows, Array(tokens.length * layers.length).fill(1));
+    });
+
+    it('computes no padding: rows of a batch lie end to end', () => {
+      const long: Sample = { text: 'a'.repeat(20), label: 'cdcdcd' };
+      const batch = [ROWS[0], long, ROWS[1], long];
+      const lengths = batch.map(
+        (row) => wordSample(model.tokenizer, row, plan, undefined).ids.length,
+      );
+      assert.ok(Math.max(...lengths) > 2 * Math.min(...lengths));
+      const seen: number[] = [];
+      const forward = backbone.forward.bind(backbone);
+      backbone.forward = (input, tap) =>
+        forward(input, (layer, hidden) => {
+          seen.push(hidden.shape[0]);
+          tap?.(layer, hidden);
+        });
+      try {
+        const { tokens } = engine.pool(batch);
+        const sum = lengths.reduce((a, b) => a + b, 0);
+        assert.equal(tokens, sum);
+        // The embedding and every layer.
+        assert.ok(seen.length >= numHiddenLayers && seen.every((rows) => rows === sum), `${seen}`);
+      } finally {
+        backbone.forward = forward;
+      }
     });
 
     it('sends a row for each token whose next one is in the loss', () => {

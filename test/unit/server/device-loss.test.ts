@@ -13,6 +13,7 @@ import {
 import type { TrainerSnapshot } from '../../../src/server/trainer-snapshot.ts';
 import { type Backend, cpuBackend, wasmBackend } from '../../../src/tensor/index.ts';
 import { LM_SHAPE, LM_VOCAB, lmHeadBytes, lmTask } from '../../support/lm-training.ts';
+import { furthest } from '../../support/train-steps.ts';
 
 type Task = ReturnType<typeof lmTask>;
 
@@ -164,6 +165,36 @@ describe('a device that has the labels', () => {
     refused({ gradient: right.gradient.slice(16) }, /numbers of width 16, \d+ of 16 are due/);
     refused({ gradient: new Float32Array(0) }, /0 numbers/);
     engine.abort();
+  });
+
+  it('gives them away to who has the head: a gradient names its label', async () => {
+    const backend = cpuBackend();
+    const task = lmTask({ epochs: 1 });
+    const device = deviceOf(task, backend);
+    const expected = { vocab: LM_VOCAB, width: LM_SHAPE.width };
+    const head = openLmHead(lmHeadBytes(), expected, backend);
+    const { engine, trainer } = serverOf(task, backend);
+    const named: number[] = [];
+    engine.ask = (request) => {
+      const answer = device(request);
+      const { states, width, tokens } = request;
+      const size = answer.gradient.length / width;
+      for (let r = 0; r < size; r++) {
+        const at = (values: Float32Array) => values.slice(r * width, (r + 1) * width);
+        const one = { states: at(states), tokens, gradient: true, labelSmoothing: 0 };
+        const far = Array.from({ length: LM_VOCAB }, (_, label) => {
+          const { gradient } = labelLoss(head, [label], one, backend);
+          return furthest([...gradient], [...at(answer.gradient)]);
+        });
+        named.push(far.indexOf(Math.min(...far)));
+      }
+      engine.answer(answer);
+    };
+    await drive(trainer);
+    assert.deepEqual(
+      named,
+      task.train.flatMap(({ labels }) => labels),
+    );
   });
 
   it('lets a training go on from a snapshot, also one in the middle of a step', async () => {
