@@ -91,11 +91,6 @@ function* settled<T>(promise: Promise<T>): Generator<TrainerEvent, T> {
   return outcome.value;
 }
 
-/** A solution whose parameters outlive their scope. */
-function keepParams({ params, loss }: Solved): Solved {
-  return { params: keep(params), loss };
-}
-
 /** Batch b of an epoch (from 1); may have to wait for rows. */
 type BatchSource = (epoch: number, b: number) => Generator<TrainerEvent, readonly Row[]>;
 
@@ -244,12 +239,13 @@ export class SideTrainer {
     }
     while (this.rows.valid.length < rows.valid) yield { kind: 'wait' };
     this.standardizer ??= this.statistics.standardizer();
-    const solved = (units: readonly Unit[]) =>
+    const solved = (units: readonly Unit[], before?: Solved['chosen']) =>
       scope(() => {
         const labels = units.map(({ label }) => label);
-        return keepParams(solution(this.taps(units), labels));
+        const result = solution(this.taps(units), labels, before);
+        return { ...result, params: keep(result.params) };
       });
-    const { params, loss } = solved(this.rows.train.flat());
+    const { params, loss, chosen } = solved(this.rows.train.flat());
     const { validLoss, validAccuracy, validError } = yield* this.evaluate(model, params);
     yield {
       ...{ kind: 'epoch', model: model.name, epoch: 1, trainLoss: loss },
@@ -262,7 +258,7 @@ export class SideTrainer {
     };
     disposeTree(params);
     if (options.refit) {
-      const again = solved([...this.rows.train, ...this.rows.valid].flat()).params;
+      const again = solved([...this.rows.train, ...this.rows.valid].flat(), chosen).params;
       trained.weights = this.save(model, again);
       disposeTree(again);
     }

@@ -41,7 +41,7 @@ export function kernelHead(shape: SideShape): SideModel<HeadParams> {
     logits: (params, taps) => headLogits(params, taps, shape),
     rate: () => 1,
     decays: (path) => path === 'weight',
-    solve: (taps, labels) => solveHead(shape, taps, labels),
+    solve: (taps, labels, chosen) => solveHead(shape, taps, labels, chosen),
   };
 }
 
@@ -49,6 +49,7 @@ function solveHead(
   shape: SideShape,
   taps: readonly Tensor[],
   labels: readonly number[],
+  before: Solved['chosen'] | undefined,
 ): Solved<HeadParams> {
   const n = labels.length;
   const { classes, layers, kinds, width } = shape;
@@ -70,19 +71,22 @@ function solveHead(
   const size = trace / n;
   const kernel = Float64Array.from(gram, (value) => value / size);
   const { targets, means } = centred(labels, classes);
-  let best: { loss: number; sharpness: number; dual: Float64Array } | undefined;
-  for (const ridge of RIDGES) {
+  let best: { loss: number; chosen: Solved['chosen']; dual: Float64Array } | undefined;
+  for (const ridge of before ? [before.ridge] : RIDGES) {
     const { dual, leftOut } = kernelRidge(kernel, targets, n, ridge);
-    for (const sharpness of classes === 1 ? [1] : SHARPNESS) {
+    for (const sharpness of before ? [before.sharpness] : classes === 1 ? [1] : SHARPNESS) {
       const loss =
         classes === 1
           ? squaredError(leftOut, targets)
           : crossEntropyOf(leftOut, means, labels, sharpness);
-      if (!best || loss < best.loss) best = { loss, sharpness, dual };
+      if (!best || loss < best.loss) {
+        best = { loss, chosen: { ridge, sharpness }, dual };
+      }
     }
   }
-  const { loss, sharpness, dual } = best as NonNullable<typeof best>;
-  return { loss, params: primal() };
+  const { loss, chosen, dual } = best as NonNullable<typeof best>;
+  const { sharpness } = chosen;
+  return { loss, chosen, params: primal() };
 
   /** The head whose logits these are: W = sqrt(L) t a^T X / size; the root is `headLogits`'. */
   function primal(): HeadParams {

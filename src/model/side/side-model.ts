@@ -17,6 +17,8 @@ export interface Solved<P extends Tree = Tree> {
   readonly params: P;
   /** Mean loss of rows that were left out in turn: cross-entropy, or squared error of a number. */
   readonly loss: number;
+  /** What was chosen by that loss. */
+  readonly chosen: { readonly ridge: number; readonly sharpness: number };
 }
 
 /**
@@ -35,10 +37,10 @@ export interface SideModel<P extends Tree = Tree> {
   logits(params: P, taps: readonly Tensor[]): Tensor;
   /**
    * Of a model that is solved in closed form: its parameters by all rows, where others make steps.
-   * taps: as `logits` takes them; labels: class indices, or numbers
+   * taps: as `logits` takes them; labels: class indices, or numbers; chosen: by an earlier solution
    * @throws UsageError for more rows than can be solved
    */
-  solve?(taps: readonly Tensor[], labels: readonly number[]): Solved<P>;
+  solve?(taps: readonly Tensor[], labels: readonly number[], chosen?: Solved['chosen']): Solved<P>;
   /** Share of the taps' numbers that training zeroes in a step; none where it is absent. */
   readonly tapDropout?: number;
   /** Factor on the learning rate for the parameter at this path. */
