@@ -28,18 +28,22 @@ const padded = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 export function messageToBytes(message: unknown): Uint8Array<ArrayBuffer> {
   const arrays: { readonly at: number; readonly numbers: Numbers }[] = [];
   let end = 0;
-  const text = JSON.stringify(message, (_, value: unknown) => {
-    if (typeof value === 'number' && !Number.isFinite(value)) return { $number: String(value) };
-    if (!ArrayBuffer.isView(value)) return value;
-    // Node's Buffer is a Uint8Array by another name.
-    const kind = value instanceof Uint8Array ? 'Uint8Array' : value.constructor.name;
-    if (!(kind in KINDS)) throw new FormatError(`message: an array of kind ${kind}`);
-    const numbers = value as Numbers;
-    const at = end;
-    arrays.push({ at, numbers });
-    end = padded(end + numbers.byteLength);
-    return { $numbers: [kind, at, numbers.length] };
-  });
+  const text = JSON.stringify(
+    message,
+    function (this: Record<string, unknown>, key, json: unknown) {
+      // Node's Buffer, a Uint8Array by another name, would come as the JSON that it makes of itself.
+      const value = this[key];
+      if (typeof value === 'number' && !Number.isFinite(value)) return { $number: String(value) };
+      if (!ArrayBuffer.isView(value)) return json;
+      const kind = value instanceof Uint8Array ? 'Uint8Array' : value.constructor.name;
+      if (!(kind in KINDS)) throw new FormatError(`message: an array of kind ${kind}`);
+      const numbers = value as Numbers;
+      const at = end;
+      arrays.push({ at, numbers });
+      end = padded(end + numbers.byteLength);
+      return { $numbers: [kind, at, numbers.length] };
+    },
+  );
   const json = new TextEncoder().encode(text);
   const start = padded(HEADER_BYTES + json.length);
   const out = new Uint8Array(start + end);
