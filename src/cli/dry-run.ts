@@ -24,6 +24,7 @@ import { formatBytes } from './progress.ts';
 import { BASELINES } from './train-job.ts';
 import {
   checkLabels,
+  checkRows,
   type LabelPlace,
   type TrainingFlags,
   trainingOptions,
@@ -103,6 +104,7 @@ export async function dryRun(
     const prefixTokens = plan.prefix ? tokenizer.encode(plan.prefix).length : 0;
     const baselines = flags.baselines ? BASELINES : [];
     const training = trainingOptions(flags, baselines, data.validFromTrain, data.task);
+    checkRows(training, { train: job.train.length, valid: data.valid.length });
     const values = (rows: readonly Sample[]) =>
       plan.lm ? rows.map(() => 0) : sentLabels(rows, data.labels, job.target);
     const { batchSize, epochs } = training;

@@ -38,6 +38,7 @@ import type { TrainReport } from './report.ts';
 import { TrainProgress } from './train-progress.ts';
 import {
   checkLabels,
+  checkRows,
   type LabelPlace,
   resolvedTraining,
   type TrainingFlags,
@@ -83,6 +84,7 @@ export async function train(
   checkLabels(flags.labels, task);
   const baselinesOf = flags.baselines ? BASELINES : [];
   const options = trainingOptions(flags, baselinesOf, validFromTrain, task);
+  checkRows(options, { train: read.data.train.length, valid: read.data.valid.length });
   const connection = await connectWs(flags.server, { token: flags.token, signal });
   const cancel = () => {
     connection.send({ type: 'cancel', reason: 'interrupted' }).catch(() => {});

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { Task } from '../data/index.ts';
-import { HEAD_KINDS, LM_SIDE_NAMES, SIDE_NAMES } from '../model/index.ts';
+import { HEAD_KINDS, LM_SIDE_NAMES, MOST_KERNEL_ROWS, SIDE_NAMES } from '../model/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { UsageError } from '../tensor/errors.ts';
 import { decimal, integer } from './flags.ts';
@@ -198,6 +198,21 @@ export function trainingOptions(
     ...{ warmupRatio, maxGradNorm, alphaStart, gateRate, seed },
     refit: flags.refit && validFromTrain && !lm,
   };
+}
+
+/**
+ * Fails where a head is to be solved for more rows than can be.
+ * @throws UsageError
+ */
+export function checkRows(
+  { side, refit }: Pick<TrainingOptions, 'side' | 'refit'>,
+  rows: { readonly train: number; readonly valid: number },
+): void {
+  const solved = rows.train + (refit ? rows.valid : 0);
+  if (side !== KERNEL || solved <= MOST_KERNEL_ROWS) return;
+  throw new UsageError(
+    `--head: kernel is solved for up to ${MOST_KERNEL_ROWS} rows, the data has ${solved}; use dense`,
+  );
 }
 
 /** Those hyper-parameters whose flags have no default of their own, by the flags' names. */

@@ -14,6 +14,7 @@ import {
 } from '../../../src/cli/flags.ts';
 import {
   addTrainingFlags,
+  checkRows,
   type TrainingFlags,
   trainingOptions,
 } from '../../../src/cli/training-flags.ts';
@@ -78,6 +79,25 @@ describe('the flags of a training job', () => {
     const options = trainingOptions(flags, ['probe', 'mix'], true);
     assert.deepEqual(trainingOptionsSchema.parse(options), options);
     assert.ok(flags.layers(30).length > 0 && flags.taps.length > 0);
+  });
+
+  it('--head kernel is a method of its own, for labels, without a side network, and few rows', () => {
+    const options = trainingOptions(parsed('--head', 'kernel'), ['probe', 'mix'], true);
+    assert.deepEqual(
+      [options.side, options.head, options.baselines.length],
+      ['kernel', 'dense', 2],
+    );
+    assert.deepEqual(trainingOptionsSchema.parse(options), options);
+    const kernel = (...flags: string[]) => parsed('--head', 'kernel', ...flags);
+    assert.throws(
+      () => trainingOptions(kernel('--side', 'ladder'), [], true),
+      /^UsageError: --head: kernel reads the taps themselves, with no ladder network before it/,
+    );
+    assert.throws(() => trainingOptions(kernel(), [], true, 'lm'), /--head: kernel classifies/);
+    checkRows(options, { train: 3600, valid: 400 });
+    checkRows({ ...options, refit: false }, { train: 4000, valid: 400 });
+    assert.throws(() => checkRows(options, { train: 3601, valid: 400 }), /the data has 4001/);
+    checkRows(trainingOptions(parsed(), [], true), { train: 1e6, valid: 1e5 });
   });
 
   it('come through under their names', () => {
