@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { poolTaps } from '../src/device/tap-pooling.ts';
 import { loadOpt, optConfigFromJson, optWeights } from '../src/model/load-opt.ts';
-import { arraysOf, directReader, emptyWeight } from '../src/model/nn/weight-stream.ts';
+import { arraysOf, emptyWeight } from '../src/model/nn/weight-stream.ts';
 import {
   type PackedContent,
   PackedFile,
@@ -85,10 +85,7 @@ async function measure(path: string, place: string, batch: number, tokens: numbe
   const file = await PackedFile.open(source, content, sha256Bytes);
   await file.verify(sha256Hasher);
   const bare = randomWeightSource(0);
-  const weights =
-    place === 'stream'
-      ? streamedWeights(bare, file, directReader(source))
-      : packedWeights(bare, file);
+  const weights = place === 'stream' ? streamedWeights(bare, file) : packedWeights(bare, file);
   const model = await loadOpt(config, weights, 'int4', backend);
   const rng = random(1);
   const lengths = Array.from({ length: batch }, () => tokens);

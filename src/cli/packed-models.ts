@@ -8,7 +8,6 @@ import type {
   WeightPrecision,
   WeightSource,
 } from '../model/index.ts';
-import { directReader } from '../model/nn/weight-stream.ts';
 import {
   PackedFile,
   PackedWriter,
@@ -106,7 +105,7 @@ export async function loadPacked(
       if (stream) {
         // Nobody looks at hashes in the middle of a pass, so the whole file is looked at now.
         await file.verify(sha256Hasher);
-        from = streamedWeights(weights, file, directReader(source));
+        from = streamedWeights(weights, file);
       }
       const backbone = await load(from);
       kept = stream;

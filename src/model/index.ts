@@ -60,8 +60,6 @@ export {
   scaleLlama3,
 } from './nn/rotary.ts';
 export {
-  directReader,
-  type LayerReader,
   LayerStream,
   type Layers,
   type StreamedEntry,

@@ -7,17 +7,23 @@ import {
   packedByteLength,
   ZERO_POINT,
 } from '../quant/index.ts';
-import { bytesPerElement, FormatError, type Tensor, viewTypedArray } from '../tensor/index.ts';
+import {
+  bytesPerElement,
+  FormatError,
+  type Tensor,
+  UsageError,
+  viewTypedArray,
+} from '../tensor/index.ts';
 import type { WeightPrecision } from './backbone.ts';
 import type { LinearWeight } from './nn/linear.ts';
 import {
   arraysOf,
   bytesOf,
   emptyWeight,
-  type LayerReader,
   LayerStream,
   type StreamedEntry,
   StreamedMatrix,
+  type WeightReader,
 } from './nn/weight-stream.ts';
 import { INT4_GROUP, INT8_GROUP } from './pack-matrix.ts';
 import type { WeightSource } from './weights/weight-source.ts';
@@ -260,6 +266,18 @@ export class PackedFile {
   }
 
   /**
+   * The file itself, for whom weights stay in it.
+   * @throws UsageError where it cannot be read in the middle of a pass
+   */
+  get reader(): WeightReader {
+    const { source } = this;
+    const { readIntoSync } = source;
+    if (!readIntoSync)
+      throw new UsageError(`stream: ${source.name}: cannot be read while computing`);
+    return { readIntoSync, close: source.close };
+  }
+
+  /**
    * Where a weight lies, for whom it stays there.
    * @throws FormatError (E_PACKED) for one that is missing, or of another shape or length
    */
@@ -336,13 +354,11 @@ export function packedWeights(source: WeightSource, file: PackedFile): WeightSou
 
 /**
  * A model's weights that stay in a packed file, which was verified: layers and matrices of words are
- * read when they are needed, the rest now.
+ * read when they are needed, the rest now. The model closes the file.
+ * @throws UsageError for a file that cannot be read in the middle of a pass
  */
-export function streamedWeights(
-  source: WeightSource,
-  file: PackedFile,
-  reader: LayerReader,
-): WeightSource {
+export function streamedWeights(source: WeightSource, file: PackedFile): WeightSource {
+  const { reader } = file;
   return {
     ...packedWeights(source, file),
     streamed: {

@@ -4,10 +4,10 @@ import type { WeightPrecision } from './backbone.ts';
 import type { LinearWeight } from './nn/linear.ts';
 import {
   emptyWeight,
-  type LayerReader,
   LayerStream,
   type StreamedEntry,
   StreamedMatrix,
+  type WeightReader,
 } from './nn/weight-stream.ts';
 import {
   INT4_GROUP,
@@ -230,7 +230,7 @@ export function emptyWeights(
     const parts = [{ offset: 0, bytes }, ...Array(2).fill({ offset: 0, bytes: 0 })];
     return { format, shape, parts };
   };
-  const reader: LayerReader = { ahead: false, begin() {}, fill() {}, close() {} };
+  const reader: WeightReader = { readIntoSync() {}, async close() {} };
   const packed = async (name: string, shape: readonly number[], backend: Backend) =>
     emptyWeight(entryOf(name, shape), backend);
   const streamed: StreamedWeights = {

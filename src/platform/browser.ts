@@ -1,3 +1,5 @@
+import { FormatError } from '../tensor/errors.ts';
+import { type ByteSource, checkRange } from './byte-source.ts';
 import type { WorkerPort } from './worker.ts';
 
 /** What a page's side and a worker's side of a channel have in common. */
@@ -41,4 +43,49 @@ export function workerPort(worker: Worker): WorkerPort {
 export function parentPort(): WorkerPort {
   const scope = globalThis as unknown as MessageTarget & { close(): void };
   return portOver(scope, () => scope.close());
+}
+
+/** What a `FileSystemSyncAccessHandle` can do that reading takes. */
+export interface SyncAccessHandle {
+  read(target: Uint8Array, options: { at: number }): number;
+  getSize(): number;
+  close(): void;
+}
+
+/**
+ * A file of the origin's private file system (OPFS), in a worker: what a forward pass streams weights
+ * from, straight into the backend's memory. The handle comes from `createSyncAccessHandle()`, and is
+ * closed with the source.
+ */
+export function opfsByteSource(handle: SyncAccessHandle, name: string): ByteSource {
+  const size = handle.getSize();
+  let open = true;
+  const readIntoSync = (offset: number, target: Uint8Array) => {
+    if (!open) throw new FormatError(`read: ${name}: source is closed`);
+    checkRange(name, size, offset, target.byteLength);
+    for (let done = 0; done < target.byteLength; ) {
+      const got = handle.read(target.subarray(done), { at: offset + done });
+      // The file was cut meanwhile: say so with the size it has now.
+      if (got === 0) checkRange(name, handle.getSize(), offset, target.byteLength);
+      done += got;
+    }
+  };
+  return {
+    name,
+    size,
+    async read(offset, length) {
+      checkRange(name, size, offset, length);
+      const bytes = new Uint8Array(length);
+      readIntoSync(offset, bytes);
+      return bytes;
+    },
+    async readInto(offset, target) {
+      readIntoSync(offset, target);
+    },
+    readIntoSync,
+    async close() {
+      if (open) handle.close();
+      open = false;
+    },
+  };
 }
