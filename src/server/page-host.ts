@@ -139,6 +139,16 @@ function moduleText(path: string): string | null {
   const type = extname(file);
   if (!file.startsWith(ROOT + (ROOT.endsWith(sep) ? '' : sep)) || !existsSync(file)) return null;
   if (type === '.js') return readFileSync(file, 'utf8');
-  // Sources run on a Node that strips types, and only there.
-  return type === '.ts' ? nodeModule.stripTypeScriptTypes(readFileSync(file, 'utf8')) : null;
+  return type === '.ts' ? withoutTypes(readFileSync(file, 'utf8')) : null;
+}
+
+/** Sources run on a Node that strips types, and only there; that it calls this experimental helps nobody. */
+function withoutTypes(text: string): string {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return nodeModule.stripTypeScriptTypes(text);
+  } finally {
+    process.emitWarning = emitWarning;
+  }
 }

@@ -2,15 +2,11 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { deserialize, serialize } from 'node:v8';
 import { CompiledEngine } from '../../../src/server/compiled-engine.ts';
-import {
-  type ReceivedBatch,
-  SideTrainer,
-  type TrainerEvent,
-  type TrainingJob,
-} from '../../../src/server/index.ts';
+import type { TrainerEvent } from '../../../src/server/index.ts';
 import type { StepEngine, StepsCall } from '../../../src/server/step-engine.ts';
 import type { TrainerSnapshot } from '../../../src/server/trainer-snapshot.ts';
 import { cpuBackend, gpuBackend } from '../../../src/tensor/index.ts';
+import { eventsOf, trainerOf } from '../../support/engine-trainings.ts';
 import { lmHeadBytes, lmTask } from '../../support/lm-training.ts';
 import { tinyTask } from '../../support/training.ts';
 
@@ -23,36 +19,6 @@ const SAME = 1e-3;
 const gpu = await gpuBackend({ mode: 'webasm' });
 const engine = new CompiledEngine(gpu);
 after(() => engine.close());
-
-interface Task {
-  readonly job: TrainingJob;
-  readonly train: readonly ReceivedBatch[];
-  readonly valid: readonly ReceivedBatch[];
-}
-
-function trainerOf(task: Task, steps?: StepEngine): SideTrainer {
-  const trainer = new SideTrainer(task.job, cpuBackend(), steps);
-  for (const batch of [...task.train, ...task.valid]) trainer.receive(batch);
-  return trainer;
-}
-
-/** Drives a trainer as its thread does, up to so many events, but never into the middle of a call. */
-async function eventsOf(trainer: SideTrainer, most = Number.POSITIVE_INFINITY) {
-  const events: TrainerEvent[] = [];
-  const run = trainer.run();
-  let rest = 0;
-  while (events.length < most || rest > 0) {
-    const next = run.next();
-    if (next.done) break;
-    if (next.value.kind === 'wait') {
-      await next.value.until;
-      continue;
-    }
-    events.push(next.value);
-    rest = next.value.kind === 'step' ? (next.value.rest ?? 0) : 0;
-  }
-  return { events, run };
-}
 
 /** What steps and epochs say, and how many steps there are. */
 function numbersOf(events: readonly TrainerEvent[]): number[] {
@@ -76,8 +42,8 @@ describe('a trainer with an engine of compiled steps', () => {
     ['a language model', lmTask({ epochs: 3 }), lmHeadBytes()],
   ] as const) {
     it(`says of ${name} what cpu says`, async () => {
-      const plain = trainerOf(task);
-      const compiled = trainerOf(task, engine);
+      const plain = trainerOf(task, cpuBackend());
+      const compiled = trainerOf(task, cpuBackend(), engine);
       if (head) plain.useHead(head);
       if (head) await compiled.useHead(head);
       const expected = await eventsOf(plain);
@@ -102,18 +68,18 @@ describe('a trainer with an engine of compiled steps', () => {
         return engine.steps(call);
       },
     };
-    const whole = trainerOf(task, counting);
+    const whole = trainerOf(task, cpuBackend(), counting);
     whole.mostSteps = () => 2;
     const { events } = await eventsOf(whole);
     // Three batches an epoch: one by one as they come, then cut at two and at the epoch's end.
     assert.deepEqual(calls, [1, 1, 1, 2, 1, 2, 1, 2, 1]);
     for (const stop of [5]) {
-      const first = trainerOf(task, counting);
+      const first = trainerOf(task, cpuBackend(), counting);
       first.mostSteps = () => 2;
       const before = await eventsOf(first, stop);
       const snapshot = deserialize(serialize(first.snapshot())) as TrainerSnapshot;
       before.run.return();
-      const next = trainerOf(task, counting);
+      const next = trainerOf(task, cpuBackend(), counting);
       next.mostSteps = () => 2;
       next.restore(snapshot);
       const after = await eventsOf(next);
@@ -125,13 +91,13 @@ describe('a trainer with an engine of compiled steps', () => {
 
   it('tells the trainer what goes wrong, and frees all that a job took', async () => {
     const bytes = gpu.memory().bytes;
-    const broken = trainerOf(tinyTask(), {
+    const broken = trainerOf(tinyTask(), cpuBackend(), {
       ...{ description: '', peakBytes: async () => 0, close: async () => {} },
       ...{ begin: async () => {}, useHead: async () => {}, scores: async () => [] },
       steps: () => Promise.reject(new Error('the device is gone')),
     });
     await assert.rejects(eventsOf(broken), /the device is gone/);
-    await eventsOf(trainerOf(tinyTask(), engine));
+    await eventsOf(trainerOf(tinyTask(), cpuBackend(), engine));
     assert.equal(gpu.memory().bytes, bytes, 'a job ends with what the one before it held');
   });
 });
