@@ -27,8 +27,8 @@ const SHARPNESS = [1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56];
  *
  *     K = X X^T / mean diagonal,   a = (K + r I)^-1 Y,   logits = t (x X^T a + mean Y)
  *
- * r and the factor t are those of least cross-entropy on leave-one-out predictions, which cost no
- * further solution. The kernel is linear, so the solution is a linear head over all layers and
+ * r is that of the most hits among leave-one-out predictions, which cost no further solution, as
+ * epochs are compared by hits elsewhere; t that of their least cross-entropy. The kernel is linear, so the solution is a linear head over all layers and
  * needs no training rows afterwards. Where a number is predicted (one class), Y are the numbers
  * themselves, t is 1 and r that of the least squared error.
  */
@@ -71,16 +71,19 @@ function solveHead(
   const size = trace / n;
   const kernel = Float64Array.from(gram, (value) => value / size);
   const { targets, means } = centred(labels, classes);
-  let best: { loss: number; chosen: Solved['chosen']; dual: Float64Array } | undefined;
+  let best:
+    | { misses: number; loss: number; chosen: Solved['chosen']; dual: Float64Array }
+    | undefined;
   for (const ridge of before ? [before.ridge] : RIDGES) {
     const { dual, leftOut } = kernelRidge(kernel, targets, n, ridge);
+    const misses = classes === 1 ? 0 : missesOf(leftOut, means, labels);
     for (const sharpness of before ? [before.sharpness] : classes === 1 ? [1] : SHARPNESS) {
       const loss =
         classes === 1
           ? squaredError(leftOut, targets)
           : crossEntropyOf(leftOut, means, labels, sharpness);
-      if (!best || loss < best.loss) {
-        best = { loss, chosen: { ridge, sharpness }, dual };
+      if (!best || misses < best.misses || (misses === best.misses && loss < best.loss)) {
+        best = { misses, loss, chosen: { ridge, sharpness }, dual };
       }
     }
   }
@@ -126,6 +129,15 @@ function centred(
     means[at % classes] += value / n;
   });
   return { targets: targets.map((value, i) => value - means[i % classes]), means };
+}
+
+/** Rows of which another class is the likeliest. */
+function missesOf(predicted: Float64Array, means: Float64Array, labels: readonly number[]): number {
+  const classes = means.length;
+  return labels.filter((label, i) => {
+    const likely = (c: number) => predicted[i * classes + c] + means[c];
+    return means.some((_, c) => likely(c) > likely(label));
+  }).length;
 }
 
 function squaredError(predicted: Float64Array, targets: Float64Array): number {
