@@ -57,6 +57,20 @@ describe('compile', () => {
     assert.ok(furthest(got.params, expected.params) < TRAINED);
   });
 
+  test('a thousand steps learn, and leave memory, kernels and plans as they were', async () => {
+    const settings = { calls: 125, stepsACall: 8, layers: 1, rows: () => 4 };
+    await trainSide(gpu, { ...settings, calls: 1 });
+    const { kernels, onDevice } = gpu.resources();
+    const { steps, bytes, plans } = await trainSide(gpu, settings);
+    assert.equal(steps.length, 2000);
+    assert.ok(steps[1998] < steps[0] - 0.5, `the loss went from ${steps[0]} to ${steps[1998]}`);
+    assert.ok(steps.every(Number.isFinite));
+    assert.equal(new Set(bytes).size, 1, `memory grew: ${bytes}`);
+    assert.deepEqual(gpu.resources(), { kernels, onDevice });
+    // The corrections of AdamW's moments come to 1 after some hundred steps: equal numbers, another plan.
+    assert.ok(plans <= 4, `${plans} plans`);
+  });
+
   test('looking at a value that is yet to be computed is refused, at what is here allowed', async () => {
     setBackend(gpu);
     const x = tensor([1, 2, 3]);
