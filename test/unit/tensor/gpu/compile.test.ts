@@ -67,8 +67,9 @@ describe('compile', () => {
     assert.ok(steps.every(Number.isFinite));
     assert.equal(new Set(bytes).size, 1, `memory grew: ${bytes}`);
     assert.deepEqual(gpu.resources(), { kernels, onDevice });
-    // The corrections of AdamW's moments come to 1 after some hundred steps: equal numbers, another plan.
-    assert.ok(plans <= 4, `${plans} plans`);
+    // AdamW's first correction comes to 1 after some 350 steps: equal numbers, now for one step of a
+    // call and then for more, are other plans.
+    assert.ok(plans <= 8, `${plans} plans`);
   });
 
   test('looking at a value that is yet to be computed is refused, at what is here allowed', async () => {
