@@ -43,6 +43,7 @@ export interface LoadModelOptions {
   /** What will run, as far as memory depends on it; one sample of 256 tokens unless told. */
   readonly batchSize?: number;
   readonly maxSeqLength?: number;
+  readonly labelLoss?: boolean;
   /** What is done with packed weights in the cache; `never` unless told. */
   readonly pack?: PackMode;
 }

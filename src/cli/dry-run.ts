@@ -171,6 +171,7 @@ export async function dryRun(
           threads: deviceThreads(flags),
           lengths: widest,
           prefixTokens,
+          labelLoss: labelsOnDevice,
         }),
         serverCache: rowsSent(all, lossTokens) * sampleBytes(shape, plan.bits),
       },

@@ -1,6 +1,9 @@
-import type { WeightPrecision } from '../model/backbone.ts';
+import type { Backbone, WeightPrecision } from '../model/backbone.ts';
 import type { StoredModel } from '../model/registry.ts';
+import { HEAD_PIECE_ROWS, partTokens } from '../model/side/lm-parts.ts';
+import { encodedLength } from '../quant/codec.ts';
 import { countQuant } from '../quant/runtime.ts';
+import type { Backend } from '../tensor/backend.ts';
 import { countingBackend } from '../tensor/backends/counting.ts';
 import { UsageError } from '../tensor/errors.ts';
 import { type MemoryKinds, renderKinds, totalOf } from './memory-kinds.ts';
@@ -16,6 +19,8 @@ export interface PlannedWork {
   readonly lengths: readonly number[];
   /** Tokens in front of every sample. */
   readonly prefixTokens?: number;
+  /** Whether a language model's loss is computed here, too. */
+  readonly labelLoss?: boolean;
 }
 
 /**
@@ -66,6 +71,7 @@ export async function planMemory(
   }
   const ids = new Int32Array(lengths.reduce((sum, length) => sum + length, 0)).fill(1);
   backbone.forward({ ids, lengths, past }, () => {}).dispose();
+  const loss = work.labelLoss ? await countLabelLoss(backbone, backend) : 0;
   const { peakBytes } = backend.memory();
   return {
     weights,
@@ -73,9 +79,26 @@ export async function planMemory(
     activations: Math.max(0, peakBytes - weights - slots - kv),
     kv,
     // Last and mean of every layer in f32 at the most, and packed.
-    buffers: BUFFER_BYTES + 2 * 5 * lengths.length * hiddenSize * (numHiddenLayers + 1),
+    buffers: loss + BUFFER_BYTES + 2 * 5 * lengths.length * hiddenSize * (numHiddenLayers + 1),
     runtime: RUNTIME_BYTES + SOURCE_BYTES + TOKEN_BYTES * vocabSize + THREAD_BYTES * (threads - 1),
   };
+}
+
+/**
+ * Goes through the loss of a part of a step, as a server without labels asks for it.
+ * @returns bytes beside the backend's: the head in 8 bits, a piece of it in f32, states and gradient
+ */
+async function countLabelLoss({ outputHead, config }: Backbone, backend: Backend): Promise<number> {
+  if (!outputHead) return 0;
+  // Only who computes it holds what does.
+  const { labelLoss } = await import('../device/label-loss.ts');
+  const { vocabSize: vocab, hiddenSize: width } = config;
+  const coded = new Uint8Array(encodedLength(vocab, width, 8));
+  const states = new Float32Array(partTokens(width) * width);
+  const labels = Array<number>(partTokens(width)).fill(0);
+  const request = { states, tokens: labels.length, gradient: true, labelSmoothing: 0 };
+  labelLoss({ norm: outputHead.norm, coded, vocab }, labels, request, backend);
+  return coded.length + 4 * HEAD_PIECE_ROWS * width + 2 * states.byteLength;
 }
 
 /**

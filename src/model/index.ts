@@ -135,6 +135,7 @@ export {
   openLmHead,
   tokenLosses,
 } from './side/lm-head.ts';
+export { partTokens } from './side/lm-parts.ts';
 export { lmTuner } from './side/lm-tuner.ts';
 export {
   type AdapterParams,

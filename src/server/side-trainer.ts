@@ -8,6 +8,7 @@ import {
   encodeAdapterWeights,
   exportParams,
   type LmHead,
+  partTokens,
   type SideModel,
   type Solved,
   type TapDropout,
@@ -48,18 +49,6 @@ import {
   type TrainerSnapshot,
 } from './trainer-snapshot.ts';
 import type { ReceivedBatch, TrainedModel, TrainerEvent, TrainingJob } from './training-job.ts';
-
-/**
- * Tokens of a language model's batch that are computed at once: their side network's values, for the
- * way back, are some hundred kilobytes each. Gradients of the parts add up to those of the batch.
- */
-const TOKENS_AT_ONCE = 256;
-
-/**
- * Numbers of their states at the most: half a megabyte, which is what travels where labels stay on
- * the device, and several parts are to be under way there.
- */
-const STATES_AT_ONCE = 2 ** 17;
 
 /**
  * Steps of an engine's call at the most. Parameters and both moments cross once a call, so more save
@@ -523,8 +512,7 @@ export class SideTrainer {
   private parts(units: readonly Unit[]): (readonly Unit[])[] {
     if (this.job.task !== 'lm') return [units];
     const parts: Unit[][] = [];
-    const wide = Math.floor(STATES_AT_ONCE / this.job.shape.width);
-    const size = Math.max(1, Math.min(TOKENS_AT_ONCE, wide));
+    const size = partTokens(this.job.shape.width);
     for (let start = 0; start < units.length; start += size) {
       parts.push(units.slice(start, start + size));
     }

@@ -23,6 +23,7 @@ import {
 } from '../../tensor/index.ts';
 import { embedding } from '../nn/embedding.ts';
 import { type FinalNorm, finalNorm, type OutputHead } from '../nn/output-head.ts';
+import { HEAD_PIECE_ROWS } from './lm-parts.ts';
 
 /** "MBLH" read as a little-endian u32. */
 const MAGIC = 0x484c424d;
@@ -32,9 +33,6 @@ const HEADER_BYTES = 4 + 4 + 4 + 4 + 8;
 
 /** Bits of a weight of the matrix as it travels: groups of 64 with an f16 scale. */
 const BITS = 8;
-
-/** Rows of the matrix that are coded, decoded and multiplied at once. */
-const PIECE_ROWS = 2048;
 
 /**
  * Rows whose logits are held at once: of a vocabulary of 50,000, 25 MB, whatever the batch. Fewer
@@ -81,8 +79,8 @@ export function encodeLmHead({ norm, matrix }: OutputHead, backend: Backend): Ui
       view.setFloat32(HEADER_BYTES + 4 * (v * width + i), values[i], true);
     }
   });
-  for (let from = 0; from < vocab; from += PIECE_ROWS) {
-    const count = Math.min(PIECE_ROWS, vocab - from);
+  for (let from = 0; from < vocab; from += HEAD_PIECE_ROWS) {
+    const count = Math.min(HEAD_PIECE_ROWS, vocab - from);
     const ids = Int32Array.from({ length: count }, (_, i) => from + i);
     const rows = scope(() => noGrad(() => embedding(matrix, ids, backend)).toFloat32());
     out.set(encodeActivations(rows, count, width, BITS), start + from * rowBytes);
@@ -155,8 +153,8 @@ function codedPieces<T>(
 ): T[] {
   const rowBytes = encodedLength(1, width, BITS);
   const out: T[] = [];
-  for (let from = 0; from < vocab; from += PIECE_ROWS) {
-    const count = Math.min(PIECE_ROWS, vocab - from);
+  for (let from = 0; from < vocab; from += HEAD_PIECE_ROWS) {
+    const count = Math.min(HEAD_PIECE_ROWS, vocab - from);
     const piece = coded.subarray(from * rowBytes, (from + count) * rowBytes);
     const values = decodeActivations(piece, count, width, BITS);
     out.push(use(tensor(values, [count, width], { backend }), from));
@@ -170,7 +168,7 @@ function eachPiece<T extends Tree>(
   use: (rows: Tensor, from: number) => T,
 ): T[] {
   const { weight } = head.norm;
-  if ('matrix' in head) return head.matrix.map((rows, i) => use(rows, i * PIECE_ROWS));
+  if ('matrix' in head) return head.matrix.map((rows, i) => use(rows, i * HEAD_PIECE_ROWS));
   return codedPieces(head, weight.numel, weight.backend, (rows, from) => {
     const made = use(rows, from);
     rows.dispose();

@@ -8,7 +8,11 @@ import { byteSize } from '../../../src/cli/flags.ts';
 import { measuredKinds, totalOf } from '../../../src/cli/memory-kinds.ts';
 import { checkFits, planMemory } from '../../../src/cli/memory-plan.ts';
 import { openModelPath } from '../../../src/cli/model-files.ts';
+import { labelLoss } from '../../../src/device/label-loss.ts';
+import { openLmHead, partTokens } from '../../../src/model/index.ts';
+import { loadLmHead } from '../../../src/model/load-head.ts';
 import { cacheDir } from '../../../src/platform/node.ts';
+import { encodedLength } from '../../../src/quant/index.ts';
 import { wasmBackend } from '../../../src/tensor/index.ts';
 import { tinyFolder, tinyFolders } from '../../support/tiny-models.ts';
 
@@ -49,6 +53,39 @@ describe('the plan of a device’s memory', () => {
       }
     });
   }
+
+  it('knows what a loss takes that is computed here', async () => {
+    const { model, close } = await openModelPath(tinyFolder('llama').path);
+    try {
+      const work = { precision: 'int8', lengths: [1] } as const;
+      const [plan, more] = [
+        await planMemory(model, work),
+        await planMemory(model, { ...work, labelLoss: true }),
+      ];
+      const { vocabSize: vocab, hiddenSize: width } = model.config;
+      const head = encodedLength(vocab, width, 8);
+      assert.ok(more.buffers - plan.buffers > head);
+      const backend = wasmBackend();
+      const weights = model.weights('');
+      const coded = openLmHead(
+        await loadLmHead(model, weights, 'int8', backend),
+        { vocab, width },
+        backend,
+      );
+      const rows = partTokens(width);
+      const states = new Float32Array(rows * width).fill(1);
+      const request = { states, tokens: rows, gradient: true, labelSmoothing: 0 };
+      const before = backend.memory().bytes;
+      labelLoss(coded, Array(rows).fill(0), request, backend);
+      const held = backend.memory().peakBytes - before;
+      assert.ok(
+        Math.abs(more.activations / held - 1) < COUNTED_TOLERANCE,
+        `${more.activations}, ${held}`,
+      );
+    } finally {
+      await close();
+    }
+  });
 
   it('grows with the batch, the prefix and the threads; streaming leaves slots of the weights', async () => {
     const { model, close } = await openModelPath(tinyFolder('llama').path);
