@@ -23,7 +23,7 @@ import {
 } from '../../tensor/index.ts';
 import { embedding } from '../nn/embedding.ts';
 import { type FinalNorm, finalNorm, type OutputHead } from '../nn/output-head.ts';
-import { HEAD_PIECE_ROWS } from './lm-parts.ts';
+import { HEAD_PIECE_ROWS, LOSS_ROWS } from './lm-parts.ts';
 
 /** "MBLH" read as a little-endian u32. */
 const MAGIC = 0x484c424d;
@@ -33,12 +33,6 @@ const HEADER_BYTES = 4 + 4 + 4 + 4 + 8;
 
 /** Bits of a weight of the matrix as it travels: groups of 64 with an f16 scale. */
 const BITS = 8;
-
-/**
- * Rows whose logits are held at once: of a vocabulary of 50,000, 25 MB, whatever the batch. Fewer
- * would decode a coded matrix more often than it is multiplied.
- */
-const LOSS_ROWS = 128;
 
 /** A frozen model's final norm and output matrix on a backend, in f32. */
 export interface LmHead {

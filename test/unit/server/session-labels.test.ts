@@ -41,7 +41,9 @@ const job: JobMessage = {
   rows,
 };
 
-async function connect(): Promise<{ device: Connection; session: Promise<void>; said: string[] }> {
+async function connect(
+  backend: 'cpu' | 'gpu:webasm' = 'cpu',
+): Promise<{ device: Connection; session: Promise<void>; said: string[] }> {
   const [a, b] = memoryChannelPair();
   const device = new Connection(a, { role: 'device' });
   const said: string[] = [];
@@ -50,7 +52,7 @@ async function connect(): Promise<{ device: Connection; session: Promise<void>; 
   };
   const session = runSession(new Connection(b, { role: 'server' }), {
     software: 'test',
-    backend: { name: 'cpu', required: true },
+    backend: { name: backend },
     cacheLimit: 1e6,
     creditWindow: 1e6,
     log: { info: log, warn: log },
@@ -84,8 +86,8 @@ async function sendBatch(
   await device.send({ type: 'batch', ...sent });
 }
 
-const backend = cpuBackend();
-const head = openLmHead(lmHeadBytes(), { vocab: LM_VOCAB, width: LM_SHAPE.width }, backend);
+const own = cpuBackend();
+const head = openLmHead(lmHeadBytes(), { vocab: LM_VOCAB, width: LM_SHAPE.width }, own);
 
 /** What an honest device answers. */
 function answer(message: StatesMessage): GradsMessage {
@@ -97,7 +99,7 @@ function answer(message: StatesMessage): GradsMessage {
     return all.slice(before + first, before + first + count);
   });
   const { labelSmoothing } = options;
-  const computed = labelLoss(head, labels, { ...message, labelSmoothing }, backend);
+  const computed = labelLoss(head, labels, { ...message, labelSmoothing }, own);
   return { type: 'grads', part, width, ...computed };
 }
 
@@ -137,6 +139,22 @@ test('a job runs to the adapter of a server with the labels; the session goes on
   await device.close();
   await session;
   assert.equal(said.at(-1), 'device left');
+});
+
+test('a server on gpu.js, whose plans take labels, trains such a job on wasm, and says so', async () => {
+  const { device, session } = await connect('gpu:webasm');
+  await begin(device);
+  for (const [i, batch] of batches.entries()) await sendBatch(device, i, batch);
+  await device.send({ type: 'finish', rows });
+  let result: unknown;
+  for await (const message of device) {
+    if (message.type === 'states') await device.send(answer(message));
+    if (message.type === 'result') result = message.metrics.backend;
+    if (message.type === 'done') break;
+  }
+  assert.match(String(result), /^wasm .* instead of .*webasm.*: plans of gpu\.js take the labels/);
+  await device.close();
+  await session;
 });
 
 const refused: Record<string, { says: RegExp; play(device: Connection): Promise<unknown> }> = {

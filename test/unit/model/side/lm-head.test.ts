@@ -8,6 +8,7 @@ import {
   lmLoss,
   type OutputHead,
   openLmHead,
+  partTokens,
   tokenLosses,
 } from '../../../../src/model/index.ts';
 import { packQc8w } from '../../../../src/quant/index.ts';
@@ -162,4 +163,13 @@ it('refuses bytes that are no head, or of another model', () => {
   refuses((copy) => copy.subarray(0, -1), /bytes, \d+ are needed/);
   refuses((copy) => copy.fill(9, 4, 5), /norm is unknown/);
   refuses((copy) => copy.fill(7, 8, 9), /tokens of width 48, the job has 301 of 48/);
+});
+
+it('parts of a batch are a megabyte of states at the most, and whole blocks of logits', () => {
+  for (const width of [1, 64, 576, 1024, 1025, 2048, 2049, 4096, 8192, 2 ** 20]) {
+    const tokens = partTokens(width);
+    assert.ok(tokens >= 1 && tokens <= 256);
+    assert.ok(tokens === 1 || 4 * tokens * width <= 2 ** 20, `${tokens} of ${width}`);
+    assert.ok(tokens < 128 || tokens % 128 === 0);
+  }
 });
