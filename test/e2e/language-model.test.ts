@@ -75,6 +75,34 @@ test('eval gives the figures of the report; generate says what was learnt', asyn
   assert.doesNotMatch(unsaid, /and|again/);
 });
 
+test('a tuned model is sampled: the same seed, the same text; it streams what it makes', async () => {
+  const sample = (...flags: string[]) =>
+    runCli([
+      ...[
+        'generate',
+        '--adapter-path',
+        adapter,
+        '-p',
+        'say ab',
+        '-n',
+        '20',
+        '--temperature',
+        '1.5',
+      ],
+      ...['--top-k', '40', '--top-p', '0.95', '--min-p', '0.01', ...flags],
+    ]);
+  const [one, two, other, shown] = await Promise.all([
+    sample('--seed', '1', '--json'),
+    sample('--seed', '1', '--json'),
+    sample('--seed', '2', '--json'),
+    sample('--seed', '1'),
+  ]);
+  const [a, b, c] = [one, two, other].map(({ stdout }) => JSON.parse(stdout).text as string);
+  assert.equal(a, b);
+  assert.notEqual(a, c);
+  assert.equal(shown.stdout, `${a}\n`);
+});
+
 test('answers are compared, and stop texts end a generation', async () => {
   const [matched, stopped, refused] = await Promise.all([
     runCli([

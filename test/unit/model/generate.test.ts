@@ -56,6 +56,13 @@ describe('sampleToken', () => {
     near(shares({ temperature: 1, topK: 99 }), [1 / 8, 1 / 2, 1 / 8, 1 / 4]);
   });
 
+  it('min-p keeps tokens of at least that share of the likeliest one, which always stays', () => {
+    near(shares({ temperature: 1, minP: 0.4 }), [0, 2 / 3, 0, 1 / 3]);
+    near(shares({ temperature: 1, minP: 0.6 }), [0, 1, 0, 0]);
+    near(shares({ temperature: 1, minP: 1 }), [0, 1, 0, 0]);
+    near(shares({ temperature: 1, minP: 0 }), [1 / 8, 1 / 2, 1 / 8, 1 / 4]);
+  });
+
   it('top-p keeps the smallest set that reaches p, at least one token', () => {
     near(shares({ temperature: 1, topP: 0.6 }), [0, 2 / 3, 0, 1 / 3]);
     near(shares({ temperature: 1, topP: 0.4 }), [0, 1, 0, 0]);
