@@ -11,6 +11,7 @@ import {
 } from '../tensor/index.ts';
 import { spawnKernelThread } from '../threads/node.ts';
 import { CompiledEngine } from './compiled-engine.ts';
+import { provideWebGpu } from './node-webgpu.ts';
 import { openPageHost } from './page-host.ts';
 import { type OpenEngine, remoteEngine } from './remote-engine.ts';
 import type { StepEngine } from './step-engine.ts';
@@ -109,11 +110,13 @@ async function openGpu({ name, required, chromium }: BackendChoice): Promise<Fou
       throw error;
     }
   }
+  const why = modes.includes('webgpu') ? await provideWebGpu() : null;
   // Asked before gpu.js is loaded: in most Nodes there is no GPU to be had, and it takes a while.
   if (name === 'auto' && !hasGpuApi()) {
-    throw new BackendError('auto: this runtime has neither WebGPU nor WebGL 2');
+    throw new BackendError(`auto: this runtime has neither WebGPU (${why}) nor WebGL 2`);
   }
   return firstOf(modes, realOnly, async (one) => {
+    if (one === 'webgpu' && why) throw new BackendError(`webgpu: ${why}`);
     const gpu = await gpuBackend({ mode: one });
     return { engine: new CompiledEngine(gpu), adapter: gpu.adapter };
   });

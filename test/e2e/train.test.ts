@@ -67,7 +67,7 @@ test('the server tells what it did, a JSON object a line, and nothing of the sec
   assert.deepEqual(messages, [
     'listening',
     // Why none trains that --backend auto would rather have.
-    'auto: this runtime has neither WebGPU nor WebGL 2',
+    'auto: this runtime has neither WebGPU (the package webgpu is not installed) nor WebGL 2',
     ...['device connected', 'job accepted', 'job trained'],
     ...['device left', 'stopping'],
   ]);
