@@ -18,6 +18,15 @@ export {
 } from './server-backend.ts';
 export { runSession, type SessionLog, type SessionOptions } from './session.ts';
 export { SideTrainer } from './side-trainer.ts';
+export type {
+  EngineJob,
+  EnginePart,
+  FitValues,
+  ScoresCall,
+  StepEngine,
+  StepsCall,
+  StepsResult,
+} from './step-engine.ts';
 export type { FitSnapshot, TrainerSnapshot } from './trainer-snapshot.ts';
 export type {
   ReceivedBatch,
