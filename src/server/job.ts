@@ -8,16 +8,13 @@ import {
   decodeHalves,
   type FileMessage,
   FileReceiver,
-  FRAME_HEADER_BYTES,
-  type GradsMessage,
   type HelloMessage,
   type JobMessage,
   type JsonObject,
-  STATES_HEADER_BYTES,
   sendFile,
 } from '../transport/index.ts';
 import { BatchAssembly } from './batch-assembly.ts';
-import type { LossRequest } from './device-loss.ts';
+import { DeviceAnswers } from './device-answers.ts';
 import type { JobStateOptions } from './job-state.ts';
 import { unknownJob } from './job-store.ts';
 import { MOST_TOKENS } from './received-rows.ts';
@@ -56,10 +53,8 @@ export class Job {
   private headFrom: string | undefined;
   /** Whether the device has been asked for an output head that has not come. */
   private headDue = false;
-  /** Parts that the device has not answered yet, the oldest first. */
-  private readonly asked: { readonly endMs: number }[] = [];
-  private onAsked: () => void = () => {};
-  private over = false;
+  /** Of a language model whose labels stay on the device. */
+  private readonly answers: DeviceAnswers;
   private readonly givenUp: Promise<undefined>;
   private fail: (error: Error) => void = () => {};
   /** Rejects when a step fails the job. */
@@ -80,6 +75,11 @@ export class Job {
     this.options = options;
     this.who = who;
     this.training = parseTraining(message.training);
+    this.answers = new DeviceAnswers(
+      ...([connection, this.tracer] as const),
+      (answer) => thread.answer(answer),
+      (error) => this.fail(error),
+    );
     this.givenUp = this.waitForEnd();
     // A fault before the job runs is reported by what runs into it.
     this.givenUp.catch(() => {});
@@ -153,10 +153,7 @@ export class Job {
       ...(sendHead && { sendHead }),
     });
     const training = this.thread.run((event) => this.onEvent(event));
-    const noMore = () => {
-      this.over = true;
-      this.onAsked();
-    };
+    const noMore = () => this.answers.end();
     training.then(noMore, noMore);
     const feeding = this.feed(assembly);
     try {
@@ -266,7 +263,7 @@ export class Job {
           await this.takeHead(message, head);
           break;
         case 'grads':
-          await this.takeAnswer(message);
+          await this.answers.take(message);
           break;
         case 'taps':
           assembly.takeTile(message);
@@ -280,7 +277,7 @@ export class Job {
           assembly.checkComplete(message.rows);
           // The training would wait for it without end.
           if (this.headDue) throw new ProtocolError('job: the device sent no output head', 'E_JOB');
-          return this.takeAnswers();
+          return this.answers.takeAll();
         case 'cancel':
           return;
         default:
@@ -290,39 +287,6 @@ export class Job {
           );
       }
     }
-  }
-
-  /** Takes what the device says of a part. @throws ProtocolError (E_JOB) where none, or another, is due */
-  private async takeAnswer({ type: _, ...answer }: GradsMessage): Promise<void> {
-    const asked = this.asked.shift();
-    if (!asked) throw new ProtocolError(`grads: part ${answer.part} was not asked for`, 'E_JOB');
-    await this.thread.answer(answer);
-    const bytes = FRAME_HEADER_BYTES + STATES_HEADER_BYTES + answer.gradient.byteLength;
-    const name = `device part ${answer.part}`;
-    this.tracer.span(name, 'transfer', 'device', asked.endMs, monotonicMs(), { bytes });
-  }
-
-  /** After the rows: what the device says until the training is over, and not a message more. */
-  private async takeAnswers(): Promise<void> {
-    while (await this.answerDue()) {
-      const message = await this.connection.receive();
-      // Whoever waits for the device's end knows of it.
-      if (!message || message.type === 'cancel') return;
-      if (message.type !== 'grads') {
-        throw new ProtocolError(`job: the device sent ${message.type}, GRADS were due`);
-      }
-      await this.takeAnswer(message);
-    }
-  }
-
-  /** Waits until the device owes an answer; false once it will owe none. */
-  private async answerDue(): Promise<boolean> {
-    while (this.asked.length === 0 && !this.over) {
-      await new Promise<void>((resolve) => {
-        this.onAsked = resolve;
-      });
-    }
-    return this.asked.length > 0 && !this.over;
   }
 
   private async cache(number: number, batch: ReceivedBatch): Promise<void> {
@@ -346,7 +310,11 @@ export class Job {
     }
     this.busyMs += ms;
     if (event.kind === 'states') {
-      this.ask(event, startMs, endMs);
+      const { kind: _, ...request } = event;
+      const { side } = this.training;
+      this.busyMsOf.set(side, (this.busyMsOf.get(side) ?? 0) + ms);
+      this.tracer.span(`${side} states ${request.part}`, 'step', 'training', startMs, endMs);
+      this.answers.ask(request);
       return;
     }
     const model = event.kind === 'trained' ? event.trained.name : event.model;
@@ -389,19 +357,6 @@ export class Job {
         validAccuracy: event.validAccuracy,
       });
     }
-  }
-
-  /** Sends a part of a step to the device, which has the labels. */
-  private ask(request: LossRequest, startMs: number, endMs: number): void {
-    const { side } = this.training;
-    this.busyMsOf.set(side, (this.busyMsOf.get(side) ?? 0) + endMs - startMs);
-    this.tracer.span(`${side} states ${request.part}`, 'step', 'training', startMs, endMs);
-    this.asked.push({ endMs });
-    this.onAsked();
-    this.connection.send({ ...request, type: 'states' }).catch((error: ProtocolError) => {
-      // It would wait for an answer without end; a line that broke is seen where it is read.
-      if (error.code === 'E_CREDIT' || error.code === 'E_FRAME_SIZE') this.fail(error);
-    });
   }
 
   private post(message: Parameters<Connection['send']>[0]): void {

@@ -11,5 +11,6 @@ export type { ClockSample } from './heartbeat.ts';
 export * from './messages.ts';
 export * from './payloads.ts';
 export * from './session.ts';
+export { STATES_HEADER_BYTES, TOKEN_RUN_BYTES } from './states-payload.ts';
 export { SUBPROTOCOL } from './subprotocol.ts';
 export { type ConnectOptions, connectWebSocket, webSocketChannel } from './web-socket.ts';
