@@ -4,16 +4,11 @@ import {
   adamwInit,
   type ChannelAffine,
   createSideModel,
-  decodeLmHead,
   encodeAdapterWeights,
   exportParams,
-  type LmHead,
-  partTokens,
   type SideModel,
   type Solved,
-  type TapDropout,
   TapStatistics,
-  tapTensors,
   warmupCosine,
 } from '../model/index.ts';
 import {
@@ -22,25 +17,14 @@ import {
   FormatError,
   keep,
   leaves,
-  mapTree,
   random,
   scope,
-  type Tensor,
   type Tree,
-  tensor,
 } from '../tensor/index.ts';
 import { asGoodAsBest } from './choose-epoch.ts';
-import { lmObjective, scoreLmEpoch } from './lm-objective.ts';
-import {
-  type EpochScore,
-  type Objective,
-  objectives,
-  type RowScore,
-  rowScores,
-} from './objective.ts';
 import { ReceivedRows, type Row, type Unit } from './received-rows.ts';
-import { addTrees, sideGradients, sideUpdate, stepDropout } from './side-step.ts';
-import type { EnginePart, StepEngine } from './step-engine.ts';
+import type { StepEngine } from './step-engine.ts';
+import { StepMaker } from './step-maker.ts';
 import {
   exportFit,
   type FitCursor,
@@ -49,36 +33,6 @@ import {
   type TrainerSnapshot,
 } from './trainer-snapshot.ts';
 import type { ReceivedBatch, TrainedModel, TrainerEvent, TrainingJob } from './training-job.ts';
-
-/**
- * Steps of an engine's call at the most. Parameters and both moments cross once a call, so more save
- * little, and a plan holds what all of its steps make on the way.
- */
-const STEPS_A_CALL = 8;
-
-/** Where a training stands after a call, and what each of its steps said. */
-interface SteppedFit {
-  readonly params: Tree;
-  readonly state: AdamWState<Tree>;
-  readonly losses: ArrayLike<number>;
-  readonly gradNorms: ArrayLike<number>;
-}
-
-/** What a promise comes to; whoever drives the training waits for it. */
-function* settled<T>(promise: Promise<T>): Generator<TrainerEvent, T> {
-  let outcome: { readonly value: T } | { readonly error: unknown } | undefined;
-  const until = promise.then(
-    (value) => {
-      outcome = { value };
-    },
-    (error: unknown) => {
-      outcome = { error };
-    },
-  );
-  while (!outcome) yield { kind: 'wait', until };
-  if ('error' in outcome) throw outcome.error;
-  return outcome.value;
-}
 
 /** Batch b of an epoch (from 1); may have to wait for rows. */
 type BatchSource = (epoch: number, b: number) => Generator<TrainerEvent, readonly Row[]>;
@@ -100,14 +54,9 @@ interface FittedEpoch {
 export class SideTrainer {
   readonly job: TrainingJob;
   private readonly backend: Backend;
-  private readonly engine: StepEngine | undefined;
-  private readonly begun: Promise<void> | undefined;
   /** Steps that a call may make, for who wants to save between them; asked before each. */
   mostSteps: () => number = () => Number.POSITIVE_INFINITY;
-  /** Undefined as long as a language model's head has not come. */
-  private aim: Objective | undefined;
-  private head: LmHead | undefined;
-  private headDue: boolean;
+  private readonly maker: StepMaker;
   private readonly statistics: TapStatistics;
   private readonly rows: ReceivedRows;
   private standardizer: ChannelAffine | undefined;
@@ -126,14 +75,10 @@ export class SideTrainer {
   constructor(job: TrainingJob, backend: Backend, engine?: StepEngine) {
     this.job = job;
     this.backend = backend;
-    this.engine = engine;
-    const { task = 'classification', shape, codec, vocab = 0, options } = job;
-    this.begun = engine?.begin({ shape, codec, task, vocab, options });
-    this.begun?.catch(() => {}); // `run` tells of it
-    if (task !== 'lm') this.aim = objectives[task];
-    this.headDue = task === 'lm' && !job.labelsOnDevice;
     this.statistics = new TapStatistics(job.shape);
     this.rows = new ReceivedRows(job);
+    const channels = () => this.standardizer ?? this.statistics.standardizer();
+    this.maker = new StepMaker(job, this.rows, channels, backend, engine);
   }
 
   /** Bytes of cached activations, in memory and in spill files. */
@@ -146,16 +91,7 @@ export class SideTrainer {
    * @throws FormatError (E_LM_HEAD) for one of another model
    */
   useHead(bytes: Uint8Array): void | Promise<void> {
-    const { shape, vocab = 0 } = this.job;
-    if (this.engine) {
-      return this.engine.useHead(bytes).then(() => {
-        this.headDue = false;
-      });
-    }
-    disposeTree(this.head);
-    this.head = decodeLmHead(bytes, { vocab, width: shape.width }, this.backend);
-    this.aim = lmObjective(this.head);
-    this.headDue = false;
+    return this.maker.useHead(bytes);
   }
 
   /** Stores a batch. @throws FormatError when its size is not what the job said */
@@ -166,9 +102,9 @@ export class SideTrainer {
   /** The whole training: the side network, then the baselines on the same rows. */
   *run(): Generator<TrainerEvent, void> {
     const { options, shape } = this.job;
-    if (this.begun) yield* settled(this.begun);
+    yield* this.maker.begin();
     for (const trained of this.trained) yield { kind: 'trained', trained };
-    while (this.headDue) yield { kind: 'wait' };
+    while (this.maker.headDue) yield { kind: 'wait' };
     const names = [options.side, ...options.baselines].slice(this.trained.length);
     for (const name of names) {
       const model = createSideModel(name, shape, options);
@@ -209,8 +145,7 @@ export class SideTrainer {
   /** Removes cached activations. */
   close(): void {
     this.rows.close();
-    disposeTree(this.head);
-    this.head = undefined;
+    this.maker.close();
   }
 
   /**
@@ -231,11 +166,11 @@ export class SideTrainer {
     const solved = (units: readonly Unit[], before?: Solved['chosen']) =>
       scope(() => {
         const labels = units.map(({ label }) => label);
-        const result = solution(this.taps(units), labels, before);
+        const result = solution(this.maker.taps(units), labels, before);
         return { ...result, params: keep(result.params) };
       });
     const { params, loss, chosen } = solved(this.rows.train.flat());
-    const { validLoss, validAccuracy, validError } = yield* this.evaluate(model, params);
+    const { validLoss, validAccuracy, validError } = yield* this.maker.evaluate(model, params);
     yield {
       ...{ kind: 'epoch', model: model.name, epoch: 1, trainLoss: loss },
       ...{ validLoss, validAccuracy },
@@ -272,7 +207,7 @@ export class SideTrainer {
       while (this.rows.valid.length < rows.valid) yield { kind: 'wait' };
       this.standardizer ??= this.statistics.standardizer();
       const { epoch, trainLoss, params } = event;
-      const { validLoss, validAccuracy, validError } = yield* this.evaluate(model, params);
+      const { validLoss, validAccuracy, validError } = yield* this.maker.evaluate(model, params);
       yield { kind: 'epoch', model: model.name, epoch, trainLoss, validLoss, validAccuracy };
       const [before] = this.candidates;
       this.candidates.push({
@@ -346,9 +281,11 @@ export class SideTrainer {
         this.cursor = { again, epoch, batch: begin, lossSum, params, state };
         for (let b = begin; b < perEpoch; ) {
           const batches = [yield* batchOf(epoch, b)];
-          const count = this.stepsAtOnce(perEpoch - b);
+          // While rows come in, each batch is standardised otherwise.
+          const most = this.standardizer ? Math.min(perEpoch - b, this.mostSteps()) : 1;
+          const count = this.maker.stepsAtOnce(most);
           while (batches.length < count) batches.push(yield* batchOf(epoch, b + batches.length));
-          const next = yield* this.steps(model, params, state, batches, rateAt);
+          const next = yield* this.maker.steps(model, { params, state }, batches, rateAt);
           disposeTree([params, state.m, state.v]);
           ({ params, state } = next);
           b += batches.length;
@@ -413,112 +350,6 @@ export class SideTrainer {
     return encodeAdapterWeights({ params: exportParams(params), standardizer, calibration }, model);
   }
 
-  /** Steps of the next call, of so many that are left in the epoch. */
-  private stepsAtOnce(left: number): number {
-    // While rows come in, each batch is standardised otherwise.
-    if (!this.engine || !this.standardizer) return 1;
-    const most = this.engine.stepsACall ?? STEPS_A_CALL;
-    return Math.max(1, Math.min(left, most, this.mostSteps()));
-  }
-
-  /** Makes a step on each batch, on the engine where there is one. */
-  private *steps(
-    model: SideModel,
-    params: Tree,
-    state: AdamWState<Tree>,
-    batches: readonly (readonly Row[])[],
-    rateAt: (step: number) => number,
-  ): Generator<TrainerEvent, SteppedFit> {
-    const { engine } = this;
-    if (!engine) {
-      const next = this.step(model, params, state, batches[0], rateAt(state.step));
-      return { ...next, losses: [next.loss], gradNorms: [next.gradNorm] };
-    }
-    const values = (tree: Tree) => leaves(tree).map((leaf) => leaf.toFloat32());
-    const { to, losses, gradNorms } = yield* settled(
-      engine.steps({
-        model: model.name,
-        from: { step: state.step, params: values(params), m: values(state.m), v: values(state.v) },
-        standardizer: this.standardizer ?? this.statistics.standardizer(),
-        batches: batches.map((batch) => this.parts(batch.flat()).map((part) => this.packed(part))),
-        learningRates: batches.map((_, i) => rateAt(state.step + i)),
-      }),
-    );
-    const tree = (list: readonly Float32Array[]) => {
-      let i = 0;
-      return mapTree(params, (leaf) =>
-        keep(tensor(list[i++], leaf.shape, { backend: this.backend })),
-      );
-    };
-    return {
-      params: tree(to.params),
-      state: { step: to.step, m: tree(to.m), v: tree(to.v) },
-      losses,
-      gradNorms,
-    };
-  }
-
-  /** Units as an engine takes them. */
-  private packed(units: readonly Unit[]): EnginePart {
-    return { records: this.rows.records(units), labels: units.map(({ label }) => label) };
-  }
-
-  private step(
-    model: SideModel,
-    params: Tree,
-    state: AdamWState<Tree>,
-    batch: readonly Row[],
-    learningRate: number,
-  ) {
-    const { labelSmoothing, weightDecay, maxGradNorm } = this.job.options;
-    return scope(() => {
-      const { value, grads } = this.gradients(model, params, state.step, batch, labelSmoothing);
-      const rates = { weightDecay, maxGradNorm, learningRate };
-      const next = sideUpdate(model, { params, state }, grads, rates);
-      return {
-        params: keep(next.params),
-        state: keep(next.state),
-        loss: value.item(),
-        gradNorm: next.gradNorm.item(),
-      };
-    });
-  }
-
-  /** Mean loss of a batch and its gradients, a part of the batch at a time. */
-  private gradients(
-    model: SideModel,
-    params: Tree,
-    step: number,
-    batch: readonly Row[],
-    labelSmoothing: number,
-  ): { value: Tensor; grads: Tree } {
-    const units = batch.flat();
-    const dropout = stepDropout(model, this.job.options.seed, step);
-    let sum: { value: Tensor; grads: Tree } | undefined;
-    for (const part of this.parts(units)) {
-      const before = sum;
-      sum = scope(() => {
-        const inputs = { taps: this.taps(part, dropout), targets: this.targets(part) };
-        const share = part.length / units.length;
-        const next = sideGradients(model, this.objective, params, inputs, labelSmoothing, share);
-        return before ? addTrees(before, next) : next;
-      });
-      disposeTree(before);
-    }
-    return sum as { value: Tensor; grads: Tree };
-  }
-
-  /** Units that are computed at once: all of them, or so many tokens. */
-  private parts(units: readonly Unit[]): (readonly Unit[])[] {
-    if (this.job.task !== 'lm') return [units];
-    const parts: Unit[][] = [];
-    const size = partTokens(this.job.shape.width);
-    for (let start = 0; start < units.length; start += size) {
-      parts.push(units.slice(start, start + size));
-    }
-    return parts;
-  }
-
   /** What the validation rows say before any step; of a language model alone. */
   private *startLoss(
     model: SideModel,
@@ -528,68 +359,9 @@ export class SideTrainer {
     if (before) return { startLoss: before.startLoss };
     const params = keep(model.init(random(this.job.options.seed), this.backend));
     try {
-      return { startLoss: (yield* this.evaluate(model, params)).validLoss };
+      return { startLoss: (yield* this.maker.evaluate(model, params)).validLoss };
     } finally {
       disposeTree(params);
     }
-  }
-
-  /** What the validation rows say. */
-  private *evaluate(model: SideModel, params: Tree): Generator<TrainerEvent, EpochScore> {
-    const { task, options } = this.job;
-    const { batchSize } = options;
-    const rows = this.rows.valid;
-    const scores: RowScore[] = [];
-    // One batch a call of its own: a plan holds what all of a call makes on the way.
-    for (let start = 0; start < rows.length; start += batchSize) {
-      const parts = this.parts(rows.slice(start, start + batchSize).flat());
-      scores.push(...(yield* this.scores(model, params, parts)));
-    }
-    return task === 'lm' ? scoreLmEpoch(scores) : this.objective.scoreEpoch(scores);
-  }
-
-  /** Scores of the units of all parts, on the engine where there is one. */
-  private *scores(
-    model: SideModel,
-    params: Tree,
-    parts: readonly (readonly Unit[])[],
-  ): Generator<TrainerEvent, readonly RowScore[]> {
-    const { engine } = this;
-    if (engine) {
-      return yield* settled(
-        engine.scores({
-          model: model.name,
-          params: leaves(params).map((leaf) => leaf.toFloat32()),
-          standardizer: this.standardizer ?? this.statistics.standardizer(),
-          parts: parts.map((part) => this.packed(part)),
-        }),
-      );
-    }
-    return parts.flatMap((part) =>
-      scope(() => {
-        const outputs = model.logits(params, this.taps(part));
-        const values = this.objective.rowValues(outputs, this.targets(part));
-        return rowScores(
-          values,
-          part.map(({ label }) => label),
-        );
-      }),
-    );
-  }
-
-  private taps(units: readonly Unit[], dropout?: TapDropout) {
-    const samples = units.map((unit) => this.rows.sample(unit));
-    const standardizer = this.standardizer ?? this.statistics.standardizer();
-    return tapTensors(samples, this.job.shape, standardizer, this.backend, dropout);
-  }
-
-  private targets(units: readonly Unit[]) {
-    const labels = units.map(({ label }) => label);
-    return this.objective.targets(labels, this.backend);
-  }
-
-  private get objective(): Objective {
-    if (!this.aim) throw new FormatError('training: the output head has not come', 'E_LM_HEAD');
-    return this.aim;
   }
 }
