@@ -14,7 +14,7 @@ export {
   type TokenScores,
 } from './device-engine.ts';
 export type { LabelExchange, TimedLoss } from './label-answers.ts';
-export type { LabelLoss, LabelLossRequest } from './label-loss.ts';
+export type { LabelLoss, LabelLossRequest, SampleTokens } from './label-loss.ts';
 export { type LossTokens, lossTokens, wordLm } from './lm-wording.ts';
 export { shotsPrefix } from './prefix.ts';
 export {

@@ -5,9 +5,11 @@
  */
 export { ActivationCache, type ActivationCacheOptions } from './activation-cache.ts';
 export { findChromium } from './chromium.ts';
+export type { LossAnswer, LossRequest } from './device-loss.ts';
 export { type FoundHead, HeadStore } from './head-store.ts';
 export type { JobProgress, JobStateOptions } from './job-state.ts';
 export { type JobLease, JobStore } from './job-store.ts';
+export type { RowScore } from './objective.ts';
 export {
   type BackendChoice,
   type OpenedBackend,
