@@ -38,8 +38,8 @@ function product(this: Thread<Sizes | 'tileLength' | 'area'>, a: Floats, b: Floa
 /**
  * The same with threads in three directions: columns, rows, and tiles of batches. gpu.js computes four
  * columns at once on webasm, and there reads and indexes A once for all of them, because only x differs
- * among them; B it gathers number by number. Indices that run along are half of what is left: this is
- * twice as fast as `product`, which divides.
+ * among them; B it gathers number by number. With indices that run along, this is 1.6 to 1.8 times
+ * as fast as `product`, which divides.
  */
 function productByRows(this: Grid<Sizes | 'tileLength' | 'batches'>, a: Floats, b: Floats): number {
   const tile = Math.floor((this.thread.z + 0.5) / this.constants.batches);
