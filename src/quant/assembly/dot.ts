@@ -33,3 +33,11 @@ export function narrowDot(x: v128, w: v128, ones: v128, acc: v128): v128 {
   }
   return acc;
 }
+
+/** Pairs' sums of i8 x times w in 0..127, added to the i16 lanes of acc. */
+export function pairDot(x: v128, w: v128, acc: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    return i16x8.add(acc, i16x8.relaxed_dot_i8x16_i7x16_s(x, w));
+  }
+  return acc;
+}

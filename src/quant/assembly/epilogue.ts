@@ -15,6 +15,12 @@ export function halves(from: usize, bits: v128, rebase: v128): v128 {
   return f32x4.mul(v128.and(i32x4.shl(v128.load16x4_s(from), 13), bits), rebase);
 }
 
+/** f32(dot) * scale + f32(row sum) * min; scale and min are 32 bytes apart. */
+export function term(dot: v128, rowSum: v128, scales: usize): v128 {
+  const scaled = f32x4.mul(f32x4.convert_i32x4_s(dot), v128.load(scales));
+  return f32x4.add(scaled, f32x4.mul(rowSum, v128.load(scales, 32)));
+}
+
 /** The bias of one panel in eight floats at `to`, zeros past `columns`. */
 export function panelBias(to: usize, bias: usize, columns: i32): void {
   for (let c = 0; c < 8; c++) {

@@ -1,7 +1,9 @@
 // Rows by a packed matrix: blocks of rows, panels of eight columns, tiles of four rows.
 import { ROW_BLOCK, floatSums, quadBytes, spreadRows, zeroPointSums } from './activations';
+import { wideDot } from './dot';
 import { BIAS, DECODED, HALF_BITS, HALF_REBASE, MASK, ONES, halves, panelBias } from './epilogue';
 import { tile1Qb4w, tile4Qb4w } from './tile-qb4w';
+import { tile1NarrowQb4w, tile4NarrowQb4w } from './tile-qb4w-narrow';
 import { tile1Qc8w, tile4Qc8w } from './tile-qc8w';
 
 /**
@@ -48,6 +50,7 @@ function gemm(
   const actGroups = (kp + actGroup - 1) / actGroup;
   const weightGroups = (kp + weightGroup - 1) / weightGroup;
   const blocks = kp >> 5;
+  const narrow = ASC_FEATURE_RELAXED_SIMD && !wideDot;
   const biasPanel = bias ? scratch + BIAS : 0;
   const decoded = scratch + DECODED;
   const runSum = decoded + (<usize>weightGroups << 6);
@@ -92,10 +95,20 @@ function gemm(
         const xSums = runSum + (<usize>(r * runs) << 2);
         const xScales = actScales + (<usize>((r0 + r) * actGroups) << 2);
         const add = residual ? residual + at : 0;
-        if (nibbles && left > 1) {
+        if (nibbles && narrow && left > 1) {
+          tile4NarrowQb4w(
+            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
+            biasPanel, add, scratch, kp, run, actGroup, weightGroup,
+          );
+        } else if (nibbles && left > 1) {
           tile4Qb4w(
             to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
             biasPanel, add, scratch, kp, run, actGroup, weightGroup,
+          );
+        } else if (nibbles && narrow) {
+          tile1NarrowQb4w(
+            to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights,
+            scales + atHalves, mins + atHalves, biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else if (nibbles) {
           tile1Qb4w(

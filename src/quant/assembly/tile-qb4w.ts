@@ -4,14 +4,7 @@
 // Both tiles take: out and residual (0: none) at their first element, `n` floats a row; the tile's rows
 // and columns to store; spread activations, sums and scales of the tile's rows; the panel's weights,
 // scales and bias (0: none); the scratch of epilogue.ts. `run` inputs share both scales.
-import { wideDot } from './dot';
-import { HALF_BITS, HALF_REBASE, MASK, ONES, halves, storeRow } from './epilogue';
-
-/** f32(dot) * scale + f32(row sum) * min; scale and min are 32 bytes apart. */
-function term(dot: v128, rowSum: v128, scales: usize): v128 {
-  const scaled = f32x4.mul(f32x4.convert_i32x4_s(dot), v128.load(scales));
-  return f32x4.add(scaled, f32x4.mul(rowSum, v128.load(scales, 32)));
-}
+import { HALF_BITS, HALF_REBASE, MASK, halves, storeRow, term } from './epilogue';
 
 /** Four rows by eight columns; the first `rows` (1..4) are stored. */
 export function tile4Qb4w(
@@ -35,7 +28,6 @@ export function tile4Qb4w(
   weightGroup: i32,
 ): void {
   const nibble = v128.load(scratch, MASK);
-  const ones = v128.load(scratch, ONES);
   const grouped = actGroups > 1;
   let weightsLeft = weightGroup;
   let actsLeft = actGroup;
@@ -130,7 +122,7 @@ export function tile4Qb4w(
         a31 = i32x4.add(a31, i32x4.dot_i16x8_s(x, w1));
         acts += 256;
       }
-    } else if (wideDot) {
+    } else {
       for (; weights < end; weights += 32) {
         const p0 = v128.load(weights);
         const p1 = v128.load(weights, 16);
@@ -163,60 +155,6 @@ export function tile4Qb4w(
         a30 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a30);
         a31 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a31);
         acts += 128;
-      }
-    } else {
-      while (weights < end) {
-        // 32 inputs: |sum| <= 8 * 2 * 127 * 15 = 30,480 fits i16.
-        let b00 = i16x8.splat(0);
-        let b01 = b00;
-        let b10 = b00;
-        let b11 = b00;
-        let b20 = b00;
-        let b21 = b00;
-        let b30 = b00;
-        let b31 = b00;
-        const block = weights + 128;
-        for (; weights < block; weights += 32) {
-          const p0 = v128.load(weights);
-          const p1 = v128.load(weights, 16);
-          let w0 = v128.and(p0, nibble);
-          let w1 = v128.and(p1, nibble);
-          let x = v128.load(acts);
-          b00 = i16x8.add(b00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b01 = i16x8.add(b01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          x = v128.load(acts, 16);
-          b10 = i16x8.add(b10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b11 = i16x8.add(b11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          x = v128.load(acts, 32);
-          b20 = i16x8.add(b20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b21 = i16x8.add(b21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          x = v128.load(acts, 48);
-          b30 = i16x8.add(b30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b31 = i16x8.add(b31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          w0 = v128.and(i16x8.shr_u(p0, 4), nibble);
-          w1 = v128.and(i16x8.shr_u(p1, 4), nibble);
-          x = v128.load(acts, 64);
-          b00 = i16x8.add(b00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b01 = i16x8.add(b01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          x = v128.load(acts, 80);
-          b10 = i16x8.add(b10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b11 = i16x8.add(b11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          x = v128.load(acts, 96);
-          b20 = i16x8.add(b20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b21 = i16x8.add(b21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          x = v128.load(acts, 112);
-          b30 = i16x8.add(b30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0));
-          b31 = i16x8.add(b31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1));
-          acts += 128;
-        }
-        a00 = i32x4.add(a00, i32x4.dot_i16x8_s(b00, ones));
-        a01 = i32x4.add(a01, i32x4.dot_i16x8_s(b01, ones));
-        a10 = i32x4.add(a10, i32x4.dot_i16x8_s(b10, ones));
-        a11 = i32x4.add(a11, i32x4.dot_i16x8_s(b11, ones));
-        a20 = i32x4.add(a20, i32x4.dot_i16x8_s(b20, ones));
-        a21 = i32x4.add(a21, i32x4.dot_i16x8_s(b21, ones));
-        a30 = i32x4.add(a30, i32x4.dot_i16x8_s(b30, ones));
-        a31 = i32x4.add(a31, i32x4.dot_i16x8_s(b31, ones));
       }
     }
     let rowSum = v128.load32_splat(runSum);
@@ -313,7 +251,6 @@ export function tile1Qb4w(
   weightGroup: i32,
 ): void {
   const nibble = v128.load(scratch, MASK);
-  const ones = v128.load(scratch, ONES);
   const bits = v128.load(scratch, HALF_BITS);
   const rebase = v128.load(scratch, HALF_REBASE);
   const grouped = actGroups > 1;
@@ -346,7 +283,7 @@ export function tile1Qb4w(
         b1 = i32x4.add(b1, i32x4.dot_i16x8_s(x, i16x8.shr_u(p1, 12)));
         acts += 64;
       }
-    } else if (wideDot) {
+    } else {
       for (; weights < end; weights += 32) {
         const p0 = v128.load(weights);
         const p1 = v128.load(weights, 16);
@@ -357,48 +294,6 @@ export function tile1Qb4w(
         b0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v128.and(i16x8.shr_u(p0, 4), nibble), b0);
         b1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v128.and(i16x8.shr_u(p1, 4), nibble), b1);
         acts += 32;
-      }
-    } else {
-      while (weights < end) {
-        // 32 inputs: |sum| <= 8 * 2 * 127 * 15 = 30,480 fits i16.
-        let c0 = i16x8.splat(0);
-        let c1 = c0;
-        let p0 = v128.load(weights);
-        let p1 = v128.load(weights, 16);
-        let x = v128.load(acts);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
-        x = v128.load(acts, 16);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
-        p0 = v128.load(weights, 32);
-        p1 = v128.load(weights, 48);
-        x = v128.load(acts, 32);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
-        x = v128.load(acts, 48);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
-        p0 = v128.load(weights, 64);
-        p1 = v128.load(weights, 80);
-        x = v128.load(acts, 64);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
-        x = v128.load(acts, 80);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
-        p0 = v128.load(weights, 96);
-        p1 = v128.load(weights, 112);
-        x = v128.load(acts, 96);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p0, nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(p1, nibble)));
-        x = v128.load(acts, 112);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p0, 4), nibble)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(x, v128.and(i16x8.shr_u(p1, 4), nibble)));
-        weights += 128;
-        acts += 128;
-        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(c0, ones));
-        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(c1, ones));
       }
     }
     a0 = i32x4.add(a0, b0);
