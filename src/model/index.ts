@@ -65,6 +65,7 @@ export {
   type StreamedEntry,
   StreamedMatrix,
   type TableWeight,
+  type WeightReader,
 } from './nn/weight-stream.ts';
 export {
   folderDialogue,
