@@ -17,6 +17,8 @@ interface Running {
   readonly trainer: SideTrainer;
   /** Where labels stay on the device. */
   readonly remote: DeviceLossEngine | undefined;
+  /** What computes, in words. */
+  readonly description: string;
   /** Where it is kept, if it is. */
   readonly state: JobState | undefined;
   /** Ends the wait for rows. */
@@ -32,7 +34,9 @@ type ToldEvent = Exclude<TrainerEvent, { kind: 'wait' }>;
 /** Steps that were made together with this one and come behind it. */
 const restOf = (event: ToldEvent) => (event.kind === 'step' ? (event.rest ?? 0) : 0);
 
-let opened: (OpenedBackend & { readonly choice: BackendChoice }) | undefined;
+type Opened = OpenedBackend & { readonly choice: BackendChoice };
+
+let opened: Opened | undefined;
 let job: Running | undefined;
 
 /** Ends the job; one that is kept is saved as it is now. */
@@ -52,13 +56,21 @@ function end(): void {
 }
 
 /** The side network on its own, for a device that computes the loss: on what trains here, or wasm. */
-function deviceLoss({ backend, engine, description, choice }: NonNullable<typeof opened>) {
+function deviceLoss({ backend, engine, description, choice }: Opened) {
   if (!engine) return new DeviceLossEngine(backend, description);
   const { required, threads } = choice;
   const why = 'plans of gpu.js take the labels, and this device keeps them';
   if (required) throw new BackendError(`--require-backend: ${why}`);
   const wasm = wasmBackend({ threads, spawn: spawnKernelThread });
   return new DeviceLossEngine(wasm, `${wasm.description} instead of ${description}: ${why}`);
+}
+
+/** What computes a job, in words. @throws BackendError for what was required and does not */
+function describe(job: TrainingJob, { backend, engine, description, choice }: Opened): string {
+  if (!engine || job.options.side !== 'kernel') return description;
+  const why = 'a head in closed form takes no steps';
+  if (choice.required) throw new BackendError(`--require-backend: ${why} on ${description}`);
+  return `${backend.description} instead of ${description}: ${why}`;
 }
 
 serveRpc(parentPort(), {
@@ -73,6 +85,7 @@ serveRpc(parentPort(), {
     if (!opened) throw new Error('training: open comes before start');
     end();
     const remote = options.labelsOnDevice ? deviceLoss(opened) : undefined;
+    const description = remote?.description ?? describe(options, opened);
     const trainer = new SideTrainer(options, opened.backend, remote ?? opened.engine);
     let state: JobState | undefined;
     try {
@@ -81,7 +94,7 @@ serveRpc(parentPort(), {
       trainer.close();
       throw error;
     }
-    job = { trainer, remote, state, wake: undefined, cancelled: false, failed: false };
+    job = { trainer, remote, description, state, wake: undefined, cancelled: false, failed: false };
     return state?.progress ?? NO_PROGRESS;
   },
 
@@ -103,7 +116,7 @@ serveRpc(parentPort(), {
   async run(_: undefined, { emit }) {
     const running = job;
     if (!running) throw new Error('training: start comes before run');
-    const { trainer, remote, state } = running;
+    const { trainer, remote, description, state } = running;
     if (remote) {
       remote.ask = (request, startMs, endMs) =>
         emit({ event: { kind: 'states', ...request }, startMs, endMs } satisfies TimedEvent);
@@ -151,11 +164,11 @@ serveRpc(parentPort(), {
       startMs = monotonicMs();
     }
     events.return();
-    const { backend, description, ...rest } = opened as OpenedBackend;
-    const engine = remote ?? rest.engine;
+    const { backend, engine: own } = opened as OpenedBackend;
+    const engine = remote ?? own;
     const backendPeakBytes = engine ? await engine.peakBytes() : backend.memory().peakBytes;
     return {
-      backend: remote?.description ?? description,
+      backend: description,
       cache: trainer.cacheBytes,
       backendPeakBytes,
     };

@@ -58,3 +58,22 @@ test('a solved head has no side network before it, and writes no text', async ()
   assert.equal(kernel.code, 0, kernel.stderr);
   assert.match(kernel.stdout, /none: solved at once/);
 });
+
+test('a head in closed form is not solved on gpu.js, and the report says where', async () => {
+  const job = [
+    ...['train', '--model', space.model, '--data', space.tiny, '--no-baselines', '--json'],
+    ...[...SMALL_JOB, '--head', 'kernel'],
+  ];
+  const run = async (...flags: string[]) => {
+    const server = await startServer(['--backend', 'gpu:webasm', ...flags]);
+    const to = ['--server', server.url, '--adapter-path', space.path(`solved${flags.length}`)];
+    const ended = await runCli([...job, ...to]);
+    await server.stop();
+    return ended;
+  };
+  const solved = await run();
+  assert.equal(solved.code, 0, solved.stderr);
+  const { serverBackend } = JSON.parse(solved.stdout) as TrainReport;
+  assert.match(serverBackend, /^cpu.* instead of gpu:webasm .*: a head in closed form/);
+  assertFails(await run('--require-backend'), 5, /--require-backend: a head in closed form/);
+});
