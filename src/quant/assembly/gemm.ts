@@ -3,7 +3,6 @@ import { ROW_BLOCK, floatSums, quadBytes, spreadRows, zeroPointSums } from './ac
 import { wideDot } from './dot';
 import { BIAS, DECODED, HALF_BITS, HALF_REBASE, MASK, ONES, halves, panelBias } from './epilogue';
 import { tile1Qb4w, tile4Qb4w } from './tile-qb4w';
-import { tile1NarrowQb4w, tile4NarrowQb4w } from './tile-qb4w-narrow';
 import { tile1Qc8w, tile4Qc8w } from './tile-qc8w';
 
 /**
@@ -96,22 +95,22 @@ function gemm(
         const xScales = actScales + (<usize>((r0 + r) * actGroups) << 2);
         const add = residual ? residual + at : 0;
         if (nibbles && narrow && left > 1) {
-          tile4NarrowQb4w(
+          tile4Qb4w<i16>(
             to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
             biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else if (nibbles && left > 1) {
-          tile4Qb4w(
+          tile4Qb4w<i32>(
             to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights, panelScales,
             biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else if (nibbles && narrow) {
-          tile1NarrowQb4w(
+          tile1Qb4w<i16>(
             to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights,
             scales + atHalves, mins + atHalves, biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );
         } else if (nibbles) {
-          tile1Qb4w(
+          tile1Qb4w<i32>(
             to, stride, left, columns, x, xSums, runs, xScales, actGroups, weights,
             scales + atHalves, mins + atHalves, biasPanel, add, scratch, kp, run, actGroup, weightGroup,
           );

@@ -4,10 +4,13 @@
 // Both tiles take: out and residual (0: none) at their first element, `n` floats a row; the tile's rows
 // and columns to store; spread activations, sums and scales of the tile's rows; the panel's weights,
 // scales and bias (0: none); the scratch of epilogue.ts. `run` inputs share both scales.
-import { HALF_BITS, HALF_REBASE, MASK, halves, storeRow, term } from './epilogue';
+// `Dot` is i32 or i16, the relaxed dot that is fast here (dot.ts). Each has functions of its own: with both
+// loops in one V8 runs out of registers, and one row of groups of 32 takes 1.2 times as long.
+import { pairDot } from './dot';
+import { HALF_BITS, HALF_REBASE, MASK, ONES, halves, storeRow, term } from './epilogue';
 
 /** Four rows by eight columns; the first `rows` (1..4) are stored. */
-export function tile4Qb4w(
+export function tile4Qb4w<Dot>(
   out: usize,
   n: i32,
   rows: i32,
@@ -28,6 +31,7 @@ export function tile4Qb4w(
   weightGroup: i32,
 ): void {
   const nibble = v128.load(scratch, MASK);
+  const ones = v128.load(scratch, ONES);
   const grouped = actGroups > 1;
   let weightsLeft = weightGroup;
   let actsLeft = actGroup;
@@ -122,7 +126,7 @@ export function tile4Qb4w(
         a31 = i32x4.add(a31, i32x4.dot_i16x8_s(x, w1));
         acts += 256;
       }
-    } else {
+    } else if (sizeof<Dot>() == 4) {
       for (; weights < end; weights += 32) {
         const p0 = v128.load(weights);
         const p1 = v128.load(weights, 16);
@@ -155,6 +159,101 @@ export function tile4Qb4w(
         a30 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w0, a30);
         a31 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w1, a31);
         acts += 128;
+      }
+    } else {
+      while (weights < end) {
+        // 32 inputs: |sum| <= 8 * 2 * 127 * 15 = 30,480 fits i16.
+        let b00 = i16x8.splat(0);
+        let b01 = b00;
+        let b10 = b00;
+        let b11 = b00;
+        let b20 = b00;
+        let b21 = b00;
+        let b30 = b00;
+        let b31 = b00;
+        const block = weights + 128;
+        for (; weights < block; weights += 64) {
+          let p0 = v128.load(weights);
+          let p1 = v128.load(weights, 16);
+          let w0 = v128.and(p0, nibble);
+          let w1 = v128.and(p1, nibble);
+          let x = v128.load(acts);
+          b00 = pairDot(x, w0, b00);
+          b01 = pairDot(x, w1, b01);
+          x = v128.load(acts, 16);
+          b10 = pairDot(x, w0, b10);
+          b11 = pairDot(x, w1, b11);
+          x = v128.load(acts, 32);
+          b20 = pairDot(x, w0, b20);
+          b21 = pairDot(x, w1, b21);
+          x = v128.load(acts, 48);
+          b30 = pairDot(x, w0, b30);
+          b31 = pairDot(x, w1, b31);
+          w0 = v128.and(i16x8.shr_u(p0, 4), nibble);
+          w1 = v128.and(i16x8.shr_u(p1, 4), nibble);
+          x = v128.load(acts, 64);
+          b00 = pairDot(x, w0, b00);
+          b01 = pairDot(x, w1, b01);
+          x = v128.load(acts, 80);
+          b10 = pairDot(x, w0, b10);
+          b11 = pairDot(x, w1, b11);
+          x = v128.load(acts, 96);
+          b20 = pairDot(x, w0, b20);
+          b21 = pairDot(x, w1, b21);
+          x = v128.load(acts, 112);
+          b30 = pairDot(x, w0, b30);
+          b31 = pairDot(x, w1, b31);
+          p0 = v128.load(weights, 32);
+          p1 = v128.load(weights, 48);
+          w0 = v128.and(p0, nibble);
+          w1 = v128.and(p1, nibble);
+          x = v128.load(acts, 128);
+          b00 = pairDot(x, w0, b00);
+          b01 = pairDot(x, w1, b01);
+          x = v128.load(acts, 144);
+          b10 = pairDot(x, w0, b10);
+          b11 = pairDot(x, w1, b11);
+          x = v128.load(acts, 160);
+          b20 = pairDot(x, w0, b20);
+          b21 = pairDot(x, w1, b21);
+          x = v128.load(acts, 176);
+          b30 = pairDot(x, w0, b30);
+          b31 = pairDot(x, w1, b31);
+          w0 = v128.and(i16x8.shr_u(p0, 4), nibble);
+          w1 = v128.and(i16x8.shr_u(p1, 4), nibble);
+          x = v128.load(acts, 192);
+          b00 = pairDot(x, w0, b00);
+          b01 = pairDot(x, w1, b01);
+          x = v128.load(acts, 208);
+          b10 = pairDot(x, w0, b10);
+          b11 = pairDot(x, w1, b11);
+          x = v128.load(acts, 224);
+          b20 = pairDot(x, w0, b20);
+          b21 = pairDot(x, w1, b21);
+          x = v128.load(acts, 240);
+          b30 = pairDot(x, w0, b30);
+          b31 = pairDot(x, w1, b31);
+          acts += 256;
+        }
+        if (run == 32) {
+          a00 = i32x4.dot_i16x8_s(b00, ones);
+          a01 = i32x4.dot_i16x8_s(b01, ones);
+          a10 = i32x4.dot_i16x8_s(b10, ones);
+          a11 = i32x4.dot_i16x8_s(b11, ones);
+          a20 = i32x4.dot_i16x8_s(b20, ones);
+          a21 = i32x4.dot_i16x8_s(b21, ones);
+          a30 = i32x4.dot_i16x8_s(b30, ones);
+          a31 = i32x4.dot_i16x8_s(b31, ones);
+          break;
+        }
+        a00 = i32x4.add(a00, i32x4.dot_i16x8_s(b00, ones));
+        a01 = i32x4.add(a01, i32x4.dot_i16x8_s(b01, ones));
+        a10 = i32x4.add(a10, i32x4.dot_i16x8_s(b10, ones));
+        a11 = i32x4.add(a11, i32x4.dot_i16x8_s(b11, ones));
+        a20 = i32x4.add(a20, i32x4.dot_i16x8_s(b20, ones));
+        a21 = i32x4.add(a21, i32x4.dot_i16x8_s(b21, ones));
+        a30 = i32x4.add(a30, i32x4.dot_i16x8_s(b30, ones));
+        a31 = i32x4.add(a31, i32x4.dot_i16x8_s(b31, ones));
       }
     }
     let rowSum = v128.load32_splat(runSum);
@@ -229,7 +328,7 @@ export function tile4Qb4w(
  * One row by eight columns: generation, where the weights' bandwidth is the limit. Nobody else reads
  * this panel's scales and mins, so they come as halves and are decoded here.
  */
-export function tile1Qb4w(
+export function tile1Qb4w<Dot>(
   out: usize,
   n: i32,
   rows: i32,
@@ -251,6 +350,7 @@ export function tile1Qb4w(
   weightGroup: i32,
 ): void {
   const nibble = v128.load(scratch, MASK);
+  const ones = v128.load(scratch, ONES);
   const bits = v128.load(scratch, HALF_BITS);
   const rebase = v128.load(scratch, HALF_REBASE);
   const grouped = actGroups > 1;
@@ -283,7 +383,7 @@ export function tile1Qb4w(
         b1 = i32x4.add(b1, i32x4.dot_i16x8_s(x, i16x8.shr_u(p1, 12)));
         acts += 64;
       }
-    } else {
+    } else if (sizeof<Dot>() == 4) {
       for (; weights < end; weights += 32) {
         const p0 = v128.load(weights);
         const p1 = v128.load(weights, 16);
@@ -295,6 +395,47 @@ export function tile1Qb4w(
         b1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v128.and(i16x8.shr_u(p1, 4), nibble), b1);
         acts += 32;
       }
+    } else {
+      do {
+        // 32 inputs: |sum| <= 8 * 2 * 127 * 15 = 30,480 fits i16.
+        const zero = i16x8.splat(0);
+        let p0 = v128.load(weights);
+        let p1 = v128.load(weights, 16);
+        let x = v128.load(acts);
+        let c0 = pairDot(x, v128.and(p0, nibble), zero);
+        let c1 = pairDot(x, v128.and(p1, nibble), zero);
+        x = v128.load(acts, 16);
+        c0 = pairDot(x, v128.and(i16x8.shr_u(p0, 4), nibble), c0);
+        c1 = pairDot(x, v128.and(i16x8.shr_u(p1, 4), nibble), c1);
+        p0 = v128.load(weights, 32);
+        p1 = v128.load(weights, 48);
+        x = v128.load(acts, 32);
+        c0 = pairDot(x, v128.and(p0, nibble), c0);
+        c1 = pairDot(x, v128.and(p1, nibble), c1);
+        x = v128.load(acts, 48);
+        c0 = pairDot(x, v128.and(i16x8.shr_u(p0, 4), nibble), c0);
+        c1 = pairDot(x, v128.and(i16x8.shr_u(p1, 4), nibble), c1);
+        p0 = v128.load(weights, 64);
+        p1 = v128.load(weights, 80);
+        x = v128.load(acts, 64);
+        c0 = pairDot(x, v128.and(p0, nibble), c0);
+        c1 = pairDot(x, v128.and(p1, nibble), c1);
+        x = v128.load(acts, 80);
+        c0 = pairDot(x, v128.and(i16x8.shr_u(p0, 4), nibble), c0);
+        c1 = pairDot(x, v128.and(i16x8.shr_u(p1, 4), nibble), c1);
+        p0 = v128.load(weights, 96);
+        p1 = v128.load(weights, 112);
+        x = v128.load(acts, 96);
+        c0 = pairDot(x, v128.and(p0, nibble), c0);
+        c1 = pairDot(x, v128.and(p1, nibble), c1);
+        x = v128.load(acts, 112);
+        c0 = pairDot(x, v128.and(i16x8.shr_u(p0, 4), nibble), c0);
+        c1 = pairDot(x, v128.and(i16x8.shr_u(p1, 4), nibble), c1);
+        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(c0, ones));
+        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(c1, ones));
+        weights += 128;
+        acts += 128;
+      } while (weights < end);
     }
     a0 = i32x4.add(a0, b0);
     a1 = i32x4.add(a1, b1);
