@@ -12,14 +12,12 @@ import {
   type CompiledStep,
   compile,
   disposeTree,
-  leaves,
-  mapTree,
   random,
   scope,
   type Tensor,
   type Tree,
-  tensor,
 } from '../tensor/index.ts';
+import { fitOfValues, treeOfValues, valuesOfFit } from './fit-values.ts';
 import { lmObjective } from './lm-objective.ts';
 import {
   type Objective,
@@ -39,7 +37,6 @@ import { sideStep, stepDropout } from './side-step.ts';
 import type {
   EngineJob,
   EnginePart,
-  FitValues,
   ScoresCall,
   StepEngine,
   StepsCall,
@@ -137,7 +134,7 @@ export class CompiledEngine implements StepEngine {
   private async makeSteps(call: StepsCall): Promise<StepsResult> {
     const { model, form, steps } = this.compiled(call.model);
     const { from, standardizer } = call;
-    const [params, m, v] = [from.params, from.m, from.v].map((list) => this.tree(form, list));
+    const { params, ...state } = fitOfValues(form, from, this.backend);
     const { seed } = this.running.options;
     const batches = call.batches.map((parts, i) => {
       const dropout = stepDropout(model, seed, from.step + i);
@@ -146,27 +143,21 @@ export class CompiledEngine implements StepEngine {
     const channels = this.channels(standardizer, model.tapDropout);
     let next: Stepped | undefined;
     try {
-      next = await steps(params, { step: from.step, m, v }, channels, batches, call.learningRates);
-      const numbers = (tree: Tree) => leaves(tree).map((leaf) => leaf.toFloat32());
+      next = await steps(params, state, channels, batches, call.learningRates);
       const shown = (list: readonly Tensor[]) => Float32Array.from(list, (one) => one.item());
       return {
-        to: {
-          step: from.step + batches.length,
-          params: numbers(next.params),
-          m: numbers(next.m),
-          v: numbers(next.v),
-        },
+        to: valuesOfFit({ ...next, step: from.step + batches.length }),
         losses: shown(next.losses),
         gradNorms: shown(next.gradNorms),
       };
     } finally {
-      disposeTree([params, m, v, channels, batches, next] as Tree);
+      disposeTree([params, state, channels, batches, next] as Tree);
     }
   }
 
   private async scoreRows(call: ScoresCall): Promise<readonly RowScore[]> {
     const { form, rows } = this.compiled(call.model);
-    const params = this.tree(form, call.params);
+    const params = treeOfValues(form, call.params, this.backend);
     const parts = call.parts.map((part) => this.packed(part));
     const channels = this.channels(call.standardizer);
     let values: RowValues[] | undefined;
@@ -246,11 +237,6 @@ export class CompiledEngine implements StepEngine {
       this.models.set(name, found);
     }
     return found;
-  }
-
-  private tree(form: Tree, values: FitValues['params']): Tree {
-    let i = 0;
-    return mapTree(form, (leaf) => tensor(values[i++], leaf.shape, { backend: this.backend }));
   }
 
   private channels(standardizer: ChannelAffine, rate = 0): TapChannels {

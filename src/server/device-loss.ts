@@ -11,8 +11,6 @@ import {
   type Backend,
   disposeTree,
   keep,
-  leaves,
-  mapTree,
   mul,
   ProtocolError,
   random,
@@ -24,13 +22,13 @@ import {
   valueAndGrad,
 } from '../tensor/index.ts';
 import type { GradsMessage, Split, StatesMessage, TokenRun } from '../transport/index.ts';
+import { fitOfValues, treeOfValues, valuesOfFit } from './fit-values.ts';
 import type { RowScore } from './objective.ts';
 import { tokenOfLabel } from './received-rows.ts';
 import { addTrees, sideUpdate, stepDropout } from './side-step.ts';
 import type {
   EngineJob,
   EnginePart,
-  FitValues,
   ScoresCall,
   StepEngine,
   StepsCall,
@@ -138,8 +136,8 @@ export class DeviceLossEngine implements StepEngine {
   async steps({ model: name, from, standardizer, ...call }: StepsCall): Promise<StepsResult> {
     const { model, form } = this.model(name);
     const { seed, weightDecay, maxGradNorm } = this.running.options;
-    const [m, v] = [this.tree(form, from.m), this.tree(form, from.v)];
-    let at = { params: this.tree(form, from.params), state: { step: from.step, m, v } };
+    const { params, ...state } = fitOfValues(form, from, this.backend);
+    let at = { params, state };
     const losses = new Float32Array(call.batches.length);
     const gradNorms = new Float32Array(call.batches.length);
     try {
@@ -170,14 +168,7 @@ export class DeviceLossEngine implements StepEngine {
         }
         disposeTree([before.params, before.state.m, before.state.v]);
       }
-      const values = (tree: Tree) => leaves(tree).map((leaf) => leaf.toFloat32());
-      const { params, state } = at;
-      const to = {
-        step: state.step,
-        params: values(params),
-        m: values(state.m),
-        v: values(state.v),
-      };
+      const to = valuesOfFit({ params: at.params, ...at.state });
       return { to, losses, gradNorms };
     } finally {
       disposeTree([at.params, at.state.m, at.state.v]);
@@ -186,7 +177,7 @@ export class DeviceLossEngine implements StepEngine {
 
   async scores({ model: name, standardizer, ...call }: ScoresCall): Promise<readonly RowScore[]> {
     const { model, form } = this.model(name);
-    const params = this.tree(form, call.params);
+    const params = treeOfValues(form, call.params, this.backend);
     const { shape } = this.running;
     try {
       const asked = call.parts.map((part) => {
@@ -302,11 +293,6 @@ export class DeviceLossEngine implements StepEngine {
     return labels.map((_, i) =>
       decodeSample(records.subarray(i * bytes, (i + 1) * bytes), shape, codec),
     );
-  }
-
-  private tree(form: Tree, values: FitValues['params']): Tree {
-    let i = 0;
-    return mapTree(form, (leaf) => tensor(values[i++], leaf.shape, { backend: this.backend }));
   }
 
   private model(name: string): { model: SideModel; form: Tree } {

@@ -13,13 +13,11 @@ import {
   disposeTree,
   FormatError,
   keep,
-  leaves,
-  mapTree,
   scope,
   type Tensor,
   type Tree,
-  tensor,
 } from '../tensor/index.ts';
+import { fitOfValues, valuesOfFit, valuesOfTree } from './fit-values.ts';
 import { lmObjective, scoreLmEpoch } from './lm-objective.ts';
 import {
   type EpochScore,
@@ -143,28 +141,17 @@ export class StepMaker {
       const next = this.step(model, params, state, batches[0], rateAt(state.step));
       return { ...next, losses: [next.loss], gradNorms: [next.gradNorm] };
     }
-    const values = (tree: Tree) => leaves(tree).map((leaf) => leaf.toFloat32());
     const { to, losses, gradNorms } = yield* settled(
       engine.steps({
         model: model.name,
-        from: { step: state.step, params: values(params), m: values(state.m), v: values(state.v) },
+        from: valuesOfFit({ params, ...state }),
         standardizer: this.channels(),
         batches: batches.map((batch) => this.parts(batch.flat()).map((part) => this.packed(part))),
         learningRates: batches.map((_, i) => rateAt(state.step + i)),
       }),
     );
-    const tree = (list: readonly Float32Array[]) => {
-      let i = 0;
-      return mapTree(params, (leaf) =>
-        keep(tensor(list[i++], leaf.shape, { backend: this.backend })),
-      );
-    };
-    return {
-      params: tree(to.params),
-      state: { step: to.step, m: tree(to.m), v: tree(to.v) },
-      losses,
-      gradNorms,
-    };
+    const { params: next, ...moments } = keep(fitOfValues(params, to, this.backend));
+    return { params: next, state: moments, losses, gradNorms };
   }
 
   /** Units as an engine takes them. */
@@ -253,7 +240,7 @@ export class StepMaker {
       return yield* settled(
         engine.scores({
           model: model.name,
-          params: leaves(params).map((leaf) => leaf.toFloat32()),
+          params: valuesOfTree(params),
           standardizer: this.channels(),
           parts: parts.map((part) => this.packed(part)),
         }),
