@@ -4,7 +4,8 @@ import { createReadStream, existsSync, readdirSync, readFileSync, statSync } fro
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
-import { findChromium, openBrowser } from '../../test/support/chromium.ts';
+import { openBrowser } from '../../src/server/index.ts';
+import { findChromium, SOFTWARE_GPU } from '../../test/support/chromium.ts';
 import type { EngineOptions, ModelReply, ModelRequest, ModelRunner } from './model-runner.ts';
 
 const ESM = join(import.meta.dirname, 'node_modules', '@wllama', 'wllama', 'esm');
@@ -136,7 +137,11 @@ export async function startWllama(options: EngineOptions): Promise<ModelRunner> 
       answer = resolve;
     });
   const loaded = reply();
-  const browser = openBrowser(chromium, `http://127.0.0.1:${port}/?threads=${options.threads}`);
+  const browser = openBrowser(
+    chromium,
+    `http://127.0.0.1:${port}/?threads=${options.threads}`,
+    SOFTWARE_GPU,
+  );
   const settled = async (wanted: Promise<ModelReply>) => {
     const got = await Promise.race([wanted, browser.ended]);
     if (got.kind === 'failed') throw new Error(`wllama: ${got.message}`);

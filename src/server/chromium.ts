@@ -53,12 +53,16 @@ export interface Browser {
   close(): Promise<void>;
 }
 
-/** Opens a page in a headless Chromium with a profile of its own. */
-export function openBrowser(program: string, url: string): Browser {
+/** Opens a page in a headless Chromium with a profile of its own, under further flags of Chromium's. */
+export function openBrowser(
+  program: string,
+  url: string,
+  further: readonly string[] = [],
+): Browser {
   const profile = mkdtempSync(join(tmpdir(), 'mobillm-chromium-'));
   // Its sandbox refuses to run as root.
   const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  const flags = [...FLAGS, ...root, `--user-data-dir=${profile}`];
+  const flags = [...FLAGS, ...root, ...further, `--user-data-dir=${profile}`];
   const child: ChildProcess = spawn(program, [...flags, url], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
   });

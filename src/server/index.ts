@@ -4,7 +4,7 @@
  * @module
  */
 export { ActivationCache, type ActivationCacheOptions } from './activation-cache.ts';
-export { findChromium } from './chromium.ts';
+export { type Browser, findChromium, openBrowser } from './chromium.ts';
 export type { LossAnswer, LossRequest } from './device-loss.ts';
 export { type FoundHead, HeadStore } from './head-store.ts';
 export type { JobProgress, JobStateOptions } from './job-state.ts';

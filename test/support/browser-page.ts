@@ -1,4 +1,5 @@
-import { openBrowser } from './chromium.ts';
+import { openBrowser } from '../../src/server/index.ts';
+import { SOFTWARE_GPU } from './chromium.ts';
 import { servePages } from './page-server.ts';
 
 /** A page that says nothing for so long has died. */
@@ -23,7 +24,7 @@ export async function reportsOf<R extends { readonly kind: string }>(
     reports.push(report as R);
     heard();
   }, options);
-  const browser = openBrowser(chromium, server.pageOf(module, query));
+  const browser = openBrowser(chromium, server.pageOf(module, query), SOFTWARE_GPU);
   try {
     while (!['done', 'failed'].includes(reports.at(-1)?.kind ?? '')) {
       let timer: NodeJS.Timeout | undefined;
