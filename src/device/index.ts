@@ -13,24 +13,21 @@ export {
   type TapBatch,
   type TokenScores,
 } from './device-engine.ts';
+export type {
+  CalibrationTables,
+  EncodingEngine,
+  JobOutcome,
+  JobProgress,
+  JobSpec,
+  KeptJob,
+  LabelledRow,
+  TimedBatch,
+} from './job-spec.ts';
 export type { LabelExchange, TimedLoss } from './label-answers.ts';
 export type { LabelLoss, LabelLossRequest, SampleTokens } from './label-loss.ts';
 export { type LossTokens, lossTokens, wordLm } from './lm-wording.ts';
 export { shotsPrefix } from './prefix.ts';
-export {
-  type CalibrationTables,
-  type DeviceIdentity,
-  type EncodingEngine,
-  greet,
-  type JobOutcome,
-  type JobProgress,
-  type JobSpec,
-  type KeptJob,
-  type LabelledRow,
-  newJobId,
-  runJob,
-  type TimedBatch,
-} from './run-job.ts';
+export { type DeviceIdentity, greet, newJobId, runJob } from './run-job.ts';
 export { type SentKind, TAP_KINDS, type TapKind } from './tap-kinds.ts';
 export { checkLayers, type LmWording, outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 export { poolTaps, takeTokens } from './tap-pooling.ts';

@@ -1,60 +1,34 @@
-import type { Sample } from '../data/index.ts';
-import type { ChannelAffine } from '../model/index.ts';
-import { monotonicMs } from '../platform/clock.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
 import { ProtocolError, UsageError } from '../tensor/index.ts';
 import { parseTraceRecord, type Tracer } from '../trace/index.ts';
 import {
-  type AcceptMessage,
   type Connection,
   decodeHalves,
-  type EpochMessage,
   encodeHalves,
   estimateClockOffset,
   FileReceiver,
-  FRAME_HEADER_BYTES,
   type JobMessage,
   type JsonObject,
   PROTOCOL_VERSION,
-  type SavedMessage,
-  type Split,
-  type StepMessage,
   sendFile,
   sha256Hex,
-  TAPS_HEADER_BYTES,
   type WelcomeMessage,
 } from '../transport/index.ts';
-import type { EncodedBatch } from './device-engine.ts';
-import { LabelAnswers, type LabelExchange, type TimedLoss } from './label-answers.ts';
-import type { LabelLossRequest } from './label-loss.ts';
-import type { TapPlan } from './tap-plan.ts';
-
-/** Bytes of activations in one frame: small enough that nothing waits long behind one. */
-export const MAX_TILE_BYTES = 1024 * 1024;
+import type {
+  CalibrationTables,
+  EncodingEngine,
+  JobOutcome,
+  JobProgress,
+  JobSpec,
+} from './job-spec.ts';
+import { LabelAnswers } from './label-answers.ts';
+import { sendRows } from './send-rows.ts';
 
 /** Bytes of files (adapters) the server may have under way to the device. */
 const DEVICE_CREDIT_WINDOW = 4 * 1024 * 1024;
 
 /** As good as never: of a job that nobody will come back for. */
 const NEVER_SAVE = 2 ** 31;
-
-/** A batch with the time it was computed in, by `monotonicMs` of this machine. */
-export interface TimedBatch extends EncodedBatch {
-  readonly startMs: number;
-  readonly endMs: number;
-}
-
-/** Whatever turns samples into activations: an engine in this thread or one in another. */
-export interface EncodingEngine {
-  /** Calibrates the codec of all that follows. */
-  calibrate(samples: readonly Sample[]): Promise<ChannelAffine> | ChannelAffine;
-  /** Encodes all that follows as an earlier start of the job did. */
-  useCalibration(calibration: ChannelAffine): Promise<void> | void;
-  /** Runs samples through the backbone and encodes what is sent of them. */
-  encode(samples: readonly Sample[]): Promise<TimedBatch> | TimedBatch;
-  /** Of a language model whose labels stay here: the loss of a server's states, and its gradient. */
-  labelLoss?(request: LabelLossRequest): Promise<TimedLoss> | TimedLoss;
-}
 
 /** Who the device is, for HELLO. */
 export interface DeviceIdentity {
@@ -63,81 +37,6 @@ export interface DeviceIdentity {
   readonly architecture: string;
   readonly hiddenSize: number;
   readonly layers: number;
-}
-
-/** What is to be trained and on what. Labels are indices into `plan.labels`, standardised numbers, or of a language model nothing. */
-export interface JobSpec {
-  readonly plan: TapPlan;
-  readonly width: number;
-  /** Rows in the order in which they are sent. */
-  readonly train: readonly LabelledRow[];
-  readonly valid: readonly LabelledRow[];
-  readonly training: JobMessage['training'];
-  /**
-   * Of a language model: tokens of its vocabulary, and its output head, for a server that does not
-   * have it. Without a head labels stay here, and the engine has `labelLoss`.
-   */
-  readonly lm?: { readonly vocab: number; readonly head?: Uint8Array };
-  /** How it can be continued; without it, it is a job of its own that nobody will come back for. */
-  readonly keep?: KeptJob;
-}
-
-/** How a job is known to the server, and what to continue it with. */
-export interface KeptJob {
-  /** From `newJobId`; who knows it may continue the job. */
-  readonly id: string;
-  /** Steps of the server between two checkpoints. */
-  readonly saveEvery: number;
-  /** Of the first start, where this is not it. */
-  readonly resume?: CalibrationTables;
-}
-
-/** A calibration as it travels in JOB. */
-export type CalibrationTables = Pick<JobMessage['codec'], 'mean' | 'scale'>;
-
-/** A sample as it is sent: with its number, and the index of its class or its standardised label. */
-export interface LabelledRow {
-  /** Number of the row within its split. */
-  readonly id: number;
-  readonly sample: Sample;
-  readonly label: number;
-}
-
-/** What the job tells while it runs. */
-export interface JobProgress {
-  /** The server has taken the job on, and says how far it is. Awaited before the first row. */
-  onAccepted?(accepted: AcceptMessage, calibration: CalibrationTables): Promise<void> | void;
-  /** So much is on the server's disk. */
-  onSaved?(saved: SavedMessage): void;
-  /** A batch has been computed and handed to the socket. */
-  onBatch?(batch: {
-    split: Split;
-    samplesSent: number;
-    samplesTotal: number;
-    tokens: number;
-    truncated: number;
-    deviceMs: number;
-    bytesSent: number;
-  }): void;
-  /** A part of a server's step was answered, whose labels stay here. */
-  onExchange?(exchange: LabelExchange): void;
-  /** The server made a step of the job's side network. */
-  onStep?(step: StepMessage): void;
-  /** The server finished an epoch of it. */
-  onEpoch?(epoch: EpochMessage): void;
-}
-
-/** What a finished job leaves on the device. */
-export interface JobOutcome {
-  /** RESULT's metrics. */
-  readonly metrics: JsonObject;
-  /** Adapter files by name. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
-  readonly bytes: { up: number; down: number };
-  readonly tokens: number;
-  readonly truncated: number;
-  /** Where labels stayed here. */
-  readonly exchange?: LabelExchange;
 }
 
 /**
@@ -264,108 +163,6 @@ async function calibrateOn(engine: EncodingEngine, job: JobSpec): Promise<Calibr
   const first = job.train.slice(0, job.training.batchSize).map((row) => row.sample);
   const { mean, scale } = await engine.calibrate(first);
   return { mean: encodeHalves(mean), scale: encodeHalves(scale) };
-}
-
-/** Computes and sends all rows but those of the first `held` batches; batch t travels while batch t+1 is computed. */
-async function sendRows(
-  connection: Connection,
-  engine: EncodingEngine,
-  job: JobSpec,
-  held: number,
-  tracer: Tracer,
-  progress: JobProgress,
-): Promise<{ tokens: number; truncated: number }> {
-  const size = job.training.batchSize;
-  // Of this start alone: rates and times are those of what is computed now.
-  let samplesTotal = job.train.length + job.valid.length;
-  let samplesSent = 0;
-  let tokens = 0;
-  let truncated = 0;
-  let number = 0;
-  let sending: Promise<void> = Promise.resolve();
-  for (const [split, rows] of [
-    ['train', job.train],
-    ['valid', job.valid],
-  ] as const) {
-    for (let start = 0; start < rows.length; start += size) {
-      const part = rows.slice(start, start + size);
-      const id = number++;
-      if (id < held) {
-        samplesTotal -= part.length;
-        continue;
-      }
-      const batch = await engine.encode(part.map((row) => row.sample));
-      const { startMs, endMs } = batch;
-      const name = `forward ${split} ${id}`;
-      tracer.span(name, 'compute', 'compute', startMs, endMs, { tokens: batch.tokens });
-      // One batch may be on its way while the next is computed; a second would only wait there.
-      await sending;
-      sending = sendBatch(connection, job, split, id, part, batch, tracer).then(() => {
-        samplesSent += part.length;
-        progress.onBatch?.({
-          split,
-          samplesSent,
-          samplesTotal,
-          tokens,
-          truncated,
-          deviceMs: endMs - startMs,
-          bytesSent: connection.bytesSent.total,
-        });
-      });
-      // Seen by the next `await sending`; until then a broken line must not count as unhandled.
-      sending.catch(() => {});
-      tokens += batch.tokens;
-      truncated += batch.truncated;
-    }
-  }
-  await sending;
-  await connection.send({
-    type: 'finish',
-    rows: { train: job.train.length, valid: job.valid.length },
-  });
-  return { tokens, truncated };
-}
-
-/** A frame a layer, or more where rows are many, then the frame that says which rows they were. */
-async function sendBatch(
-  connection: Connection,
-  job: JobSpec,
-  split: Split,
-  batch: number,
-  rows: readonly LabelledRow[],
-  encoded: EncodedBatch,
-  tracer: Tracer,
-): Promise<void> {
-  const { plan, width } = job;
-  const startMs = monotonicMs();
-  const before = connection.bytesSent.total;
-  const tap = { type: 'taps', batch, split, kindStart: 0, width, bits: plan.bits } as const;
-  const kindCount = plan.kinds.length;
-  const { next } = encoded;
-  const count = next?.labels.length ?? rows.length;
-  const rowBytes = encoded.taps[0].length / count;
-  const room = connection.largestDataFrame - FRAME_HEADER_BYTES - TAPS_HEADER_BYTES;
-  const tileRows = Math.max(1, Math.floor(Math.min(room, MAX_TILE_BYTES) / rowBytes));
-  for (const [index, layer] of plan.layers.entries()) {
-    for (let rowStart = 0; rowStart < count; rowStart += tileRows) {
-      const rowCount = Math.min(tileRows, count - rowStart);
-      const data = encoded.taps[index].subarray(
-        rowStart * rowBytes,
-        (rowStart + rowCount) * rowBytes,
-      );
-      await connection.send({ ...tap, layer, kindCount, rowStart, rowCount, data });
-    }
-  }
-  await connection.send({
-    type: 'batch',
-    batch,
-    split,
-    rows: rows.map((row) => row.id),
-    labels: next ? (job.lm?.head ? [...next.labels] : []) : rows.map((row) => row.label),
-    ...(next && { counts: [...next.counts] }),
-  });
-  const bytes = connection.bytesSent.total - before;
-  tracer.span(`send ${split} ${batch}`, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
 }
 
 /** Reads until DONE. */

@@ -2,7 +2,7 @@ import { encodedLength } from '../quant/index.ts';
 import { FRAME_HEADER_BYTES } from '../transport/frames.ts';
 import type { Split } from '../transport/index.ts';
 import { TAPS_HEADER_BYTES } from '../transport/payloads.ts';
-import { MAX_TILE_BYTES } from './run-job.ts';
+import { MAX_TILE_BYTES } from './send-rows.ts';
 import type { TapPlan } from './tap-plan.ts';
 
 /** What a job will send to the server, in bytes. */

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { monotonicMs } from '../platform/clock.ts';
 import { ProtocolError } from '../tensor/index.ts';
-import { Tracer } from '../trace/index.ts';
 import {
   type Connection,
   DEFAULT_MAX_FILE,
@@ -10,21 +9,17 @@ import {
   FileReceiver,
   type HelloMessage,
   type JobMessage,
-  type JsonObject,
-  sendFile,
 } from '../transport/index.ts';
 import { BatchAssembly } from './batch-assembly.ts';
 import { DeviceAnswers } from './device-answers.ts';
+import { JobReport } from './job-report.ts';
 import type { JobStateOptions } from './job-state.ts';
 import { unknownJob } from './job-store.ts';
 import { MOST_TOKENS } from './received-rows.ts';
 import type { SessionOptions } from './session.ts';
-import type { ReceivedBatch, TrainedModel, TrainingJob } from './training-job.ts';
+import type { ReceivedBatch, TrainingJob } from './training-job.ts';
 import { type TrainingOptions, trainingOptionsSchema } from './training-options.ts';
-import type { TimedEvent, TrainingThread } from './training-thread.ts';
-
-/** Trace events in one message. */
-const TRACE_EVENTS_PER_MESSAGE = 5_000;
+import type { TrainingThread } from './training-thread.ts';
 
 /** Whose job it is. */
 export interface JobOwner {
@@ -40,12 +35,7 @@ export class Job {
   private readonly options: SessionOptions;
   private readonly who: JobOwner;
   private readonly training: TrainingOptions;
-  private readonly tracer = new Tracer('server');
-  private readonly trained: TrainedModel[] = [];
-  private batchesReceived = 0;
-  private firstEpochSteps = 0;
-  private busyMs = 0;
-  private readonly busyMsOf = new Map<string, number>();
+  private readonly report: JobReport;
   private cancelled = false;
   /** It can come to nothing, however often it is continued. */
   private hopeless = false;
@@ -75,8 +65,16 @@ export class Job {
     this.options = options;
     this.who = who;
     this.training = parseTraining(message.training);
+    this.report = new JobReport(connection, {
+      ...{ session: who.session, log: options.log, training: this.training },
+      onStates: (request) => this.answers.ask(request),
+      onDiverged: (error) => {
+        this.hopeless = true;
+        this.fail(error);
+      },
+    });
     this.answers = new DeviceAnswers(
-      ...([connection, this.tracer] as const),
+      ...([connection, this.report.tracer] as const),
       (answer) => thread.answer(answer),
       (error) => this.fail(error),
     );
@@ -131,11 +129,12 @@ export class Job {
     const { session } = this.who;
     const before = await this.thread.start(this.trainingJob(), kept);
     const { batches, step } = before;
-    for (const [model, ms] of Object.entries(before.busyMs)) this.busyMsOf.set(model, ms);
-    this.busyMs = Object.values(before.busyMs).reduce((sum, ms) => sum + ms, 0);
     const { batchSize } = this.training;
-    this.batchesReceived = Math.ceil(before.rows.train / batchSize);
-    this.firstEpochSteps = Math.min(step, Math.ceil(rows.train / batchSize));
+    this.report.begin(
+      before.busyMs,
+      Math.ceil(before.rows.train / batchSize),
+      Math.min(step, Math.ceil(rows.train / batchSize)),
+    );
     const assembly = new BatchAssembly(this.message, batchSize, before);
     const { taps, codec } = this.message;
     log.info(
@@ -152,7 +151,7 @@ export class Job {
       ...{ type: 'accept', jobId: 1, resumable, batches, step },
       ...(sendHead && { sendHead }),
     });
-    const training = this.thread.run((event) => this.onEvent(event));
+    const training = this.thread.run((event) => this.report.onEvent(event));
     const noMore = () => this.answers.end();
     training.then(noMore, noMore);
     const feeding = this.feed(assembly);
@@ -165,7 +164,7 @@ export class Job {
         this.givenUp,
       ]);
       if (trained) {
-        await this.report(trained);
+        await this.report.send({ ...trained, head: this.headFrom });
         return;
       }
       log.info({ session, kept: resumable }, this.cancelled ? 'job cancelled' : 'job abandoned');
@@ -290,114 +289,12 @@ export class Job {
   }
 
   private async cache(number: number, batch: ReceivedBatch): Promise<void> {
-    if (batch.split === 'train') this.batchesReceived++;
+    if (batch.split === 'train') this.report.onBatch();
     const startMs = monotonicMs();
     await this.thread.receive(batch);
     const name = `cache ${batch.split} ${number}`;
     const bytes = batch.taps.reduce((sum, layer) => sum + layer.length, 0);
-    this.tracer.span(name, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
-  }
-
-  /** Passes on what the trainer did: small messages, sent as the line takes them. */
-  private onEvent({ event, startMs, endMs }: TimedEvent): void {
-    const ms = endMs - startMs;
-    if (event.kind === 'saved') {
-      const { batches, step } = event;
-      this.tracer.span('save', 'transfer', 'disk', startMs, endMs);
-      this.options.log.info({ session: this.who.session, batches, step }, 'job saved');
-      this.post({ type: 'saved', batches, step });
-      return;
-    }
-    this.busyMs += ms;
-    if (event.kind === 'states') {
-      const { kind: _, ...request } = event;
-      const { side } = this.training;
-      this.busyMsOf.set(side, (this.busyMsOf.get(side) ?? 0) + ms);
-      this.tracer.span(`${side} states ${request.part}`, 'step', 'training', startMs, endMs);
-      this.answers.ask(request);
-      return;
-    }
-    const model = event.kind === 'trained' ? event.trained.name : event.model;
-    this.busyMsOf.set(model, (this.busyMsOf.get(model) ?? 0) + ms);
-    this.tracer.span(`${model} ${event.kind}`, 'step', 'training', startMs, endMs);
-    if (event.kind === 'trained') {
-      this.trained.push(event.trained);
-      return;
-    }
-    // Baselines are trained for the table alone; progress follows the job's own side network.
-    if (model !== this.training.side) return;
-    if (event.kind === 'step') {
-      if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
-        this.hopeless = true;
-        this.fail(
-          new ProtocolError(
-            `training diverged: step ${event.step} has loss ${event.loss} and gradient norm ${event.gradNorm}; use a lower --learning-rate`,
-            'E_DIVERGED',
-          ),
-        );
-        return;
-      }
-      if (event.epoch === 1) this.firstEpochSteps++;
-      this.post({
-        type: 'step',
-        step: event.step,
-        epoch: event.epoch,
-        batch: event.step - 1,
-        loss: event.loss,
-        gradNorm: event.gradNorm,
-        ms,
-        queueDepth: Math.max(0, this.batchesReceived - this.firstEpochSteps),
-      });
-    } else {
-      this.post({
-        type: 'epoch',
-        epoch: event.epoch,
-        trainLoss: event.trainLoss,
-        validLoss: event.validLoss,
-        validAccuracy: event.validAccuracy,
-      });
-    }
-  }
-
-  private post(message: Parameters<Connection['send']>[0]): void {
-    // A line that broke is reported by the loop that reads from it.
-    this.connection.send(message).catch(() => {});
-  }
-
-  private async report(end: {
-    backend: string;
-    cache: { memory: number; spilled: number };
-    backendPeakBytes: number;
-  }): Promise<void> {
-    // A baseline that diverged has nothing to compare with; the table goes without it.
-    const trained = this.trained.filter(({ validLoss }) => Number.isFinite(validLoss));
-    const models = trained.map(({ weights, ...rest }) => ({
-      ...rest,
-      seconds: (this.busyMsOf.get(rest.name) ?? 0) / 1000,
-      bytes: weights.length,
-    }));
-    const metrics = {
-      backend: end.backend,
-      busySeconds: this.busyMs / 1000,
-      cache: { ...end.cache },
-      backendPeakBytes: end.backendPeakBytes,
-      ...(this.headFrom !== undefined && { head: this.headFrom }),
-      models,
-    } satisfies JsonObject;
-    this.options.log.info({ session: this.who.session, ...metrics }, 'job trained');
-    await this.connection.send({ type: 'result', metrics });
-    for (const { name, weights } of trained) {
-      await sendFile(this.connection, `${name}.safetensors`, weights);
-    }
-    const { spans } = this.tracer.record();
-    for (let start = 0; start < spans.length; start += TRACE_EVENTS_PER_MESSAGE) {
-      const events = spans.slice(
-        start,
-        start + TRACE_EVENTS_PER_MESSAGE,
-      ) as unknown as JsonObject[];
-      await this.connection.send({ type: 'trace', events });
-    }
-    await this.connection.send({ type: 'done' });
+    this.report.tracer.span(name, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
   }
 }
 
