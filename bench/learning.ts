@@ -50,13 +50,14 @@ import type { ActivationBits } from '../src/quant/index.ts';
 import { SideTrainer, type Split, type TrainedModel } from '../src/server/index.ts';
 import { argmax, type Backend, scope } from '../src/tensor/index.ts';
 import { chooseRows } from './choose-rows.ts';
-import { type TapSource, TapStore } from './tap-store.ts';
+import { hashOf, type TapSource, TapStore } from './tap-store.ts';
 
 interface Flags extends ModelFlags, TapFlags, TrainingFlags {
   readonly data: string;
   readonly trainRows?: number;
   readonly testRows?: number;
   readonly seeds: string;
+  readonly shotsSeed?: number;
   readonly baselines: SideName[];
   readonly tapsFolder?: string;
   readonly randomBackbone?: boolean;
@@ -96,14 +97,20 @@ async function runSeed(
     const count = part === 'train' ? trainRows : part === 'test' ? testRows : validRows;
     return count === undefined ? source : chooseRows(source, count, part === 'train');
   };
-  const loaded = await loadDataset(folder, { readText: read, seed });
-  const data = { ...loaded, test: loaded.test ?? [] };
-  const shots = new Set(chooseShots(data.train, flags.prefixShots, seed));
-  const train = data.train.filter((sample) => !shots.has(sample));
+  const split = (by: number) => loadDataset(folder, { readText: read, seed: by });
+  const loaded = await split(seed);
+  const shotsSeed = flags.shotsSeed ?? seed;
+  const pool = shotsSeed === seed ? loaded : await split(shotsSeed);
+  const shots = chooseShots(pool.train, flags.prefixShots, shotsSeed);
+  // By what they say: another seed's split has objects of its own, and may validate with them.
+  const shown = new Set(shots.map(hashOf));
+  const without = (rows: readonly Sample[]) => rows.filter((row) => !shown.has(hashOf(row)));
+  const data = { labels: loaded.labels, valid: without(loaded.valid), test: loaded.test ?? [] };
+  const train = without(loaded.train);
   const plan: TapPlan = {
     template: flags.template,
     labels: data.labels,
-    prefix: shotsPrefix(flags.template, data.labels, [...shots]),
+    prefix: shotsPrefix(flags.template, data.labels, shots),
     maxSeqLength: flags.maxSeqLength,
     layers: flags.layers(engine.backbone.config.numHiddenLayers),
     kinds: flags.taps,
@@ -187,6 +194,11 @@ const command = new Command('learning')
   .option('--train-rows <n>', 'train on so many rows, classes in turn, by MD5', integer(1))
   .option('--test-rows <n>', 'test on so many rows, by MD5', integer(1))
   .option('--seeds <list>', 'seeds, with commas between', '0,1,2')
+  .option(
+    '--shots-seed <n>',
+    'seed that chooses the rows of --prefix-shots, one prefix for all seeds (default: each its own)',
+    integer(0),
+  )
   .option(
     '--baselines <list>',
     `trained on the same rows, with commas between, out of ${SIDE_NAMES.join(', ')}; none for ''`,

@@ -118,8 +118,8 @@ export class TapStore {
   }
 }
 
-/** SHA-256 (hex) of what a row says. */
-function hashOf({ text, textPair }: Sample): string {
+/** SHA-256 (hex) of what a row says, its label aside. */
+export function hashOf({ text, textPair }: Sample): string {
   return createHash('sha256')
     .update(JSON.stringify([text, textPair ?? null]))
     .digest('hex');
