@@ -1,3 +1,4 @@
+import type { WeightPrecision } from '../model/index.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
 import { ProtocolError, UsageError } from '../tensor/index.ts';
 import { parseTraceRecord, type Tracer } from '../trace/index.ts';
@@ -37,6 +38,7 @@ export interface DeviceIdentity {
   readonly architecture: string;
   readonly hiddenSize: number;
   readonly layers: number;
+  readonly precision?: WeightPrecision;
 }
 
 /**
@@ -47,12 +49,12 @@ export async function greet(
   connection: Connection,
   identity: DeviceIdentity,
 ): Promise<WelcomeMessage> {
-  const { software, fingerprint, architecture, hiddenSize, layers } = identity;
+  const { software, fingerprint, architecture, hiddenSize, layers, precision } = identity;
   await connection.send({
     type: 'hello',
     software,
     protocol: PROTOCOL_VERSION,
-    model: { fingerprint, architecture, hiddenSize, layers },
+    model: { fingerprint, architecture, hiddenSize, layers, precision },
     capabilities: ['classification', 'regression', 'lm'],
     creditWindow: DEVICE_CREDIT_WINDOW,
   });

@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../platform/node.ts';
-import { sha256Hex } from '../transport/index.ts';
+import { type HelloMessage, sha256Hex } from '../transport/index.ts';
 
 /** Heads that are kept in memory where there is no folder; a head is some ten megabytes. */
 const KEPT_IN_MEMORY = 2;
@@ -17,6 +17,12 @@ export interface FoundHead {
   readonly from: string;
 }
 
+/** Where else output heads are found: models that the server has itself. */
+export interface HeadSource {
+  /** The head of that hash, of such a model; undefined where there is none. */
+  find(sha256: string, model: HelloMessage['model']): Promise<FoundHead | undefined>;
+}
+
 /**
  * Output heads of frozen models by their SHA-256, so that a second job with the same model need not
  * send its head again: in a folder, or in memory. What comes of models that the server has itself is never sent.
@@ -24,18 +30,18 @@ export interface FoundHead {
 export class HeadStore {
   private readonly folder: string | undefined;
   /** Of the server's own models. */
-  private readonly own: ReadonlyMap<string, FoundHead>;
+  private readonly own: HeadSource | undefined;
   /** The one used last at the end. */
   private readonly held = new Map<string, Uint8Array>();
 
-  constructor(folder?: string, own: ReadonlyMap<string, FoundHead> = new Map()) {
+  constructor(folder?: string, own?: HeadSource) {
     this.folder = folder;
     this.own = own;
   }
 
-  /** The head of that hash; undefined where it is not held, or is damaged. */
-  async get(sha256: string): Promise<FoundHead | undefined> {
-    const own = this.own.get(sha256);
+  /** The head of that hash, of such a model; undefined where it is not held, or is damaged. */
+  async get(sha256: string, model: HelloMessage['model']): Promise<FoundHead | undefined> {
+    const own = await this.own?.find(sha256, model);
     if (own) return own;
     const bytes = await this.kept(sha256);
     return bytes && { bytes, from: 'an earlier job' };

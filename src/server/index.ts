@@ -6,7 +6,7 @@
 export { ActivationCache, type ActivationCacheOptions } from './activation-cache.ts';
 export { type Browser, findChromium, openBrowser } from './chromium.ts';
 export type { LossAnswer, LossRequest } from './device-loss.ts';
-export { type FoundHead, HeadStore } from './head-store.ts';
+export { type FoundHead, type HeadSource, HeadStore } from './head-store.ts';
 export type { JobProgress, JobStateOptions } from './job-state.ts';
 export { type JobLease, JobStore } from './job-store.ts';
 export type { RowScore } from './objective.ts';

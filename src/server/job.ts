@@ -186,7 +186,7 @@ export class Job {
   private async findHead(): Promise<boolean> {
     const { task } = this.message;
     if (task.kind !== 'lm' || !task.head) return true;
-    const found = await this.options.heads?.get(task.head.sha256);
+    const found = await this.options.heads?.get(task.head.sha256, this.who.model);
     if (found) await this.takeOver(found.bytes, found.from);
     return found !== undefined;
   }

@@ -33,6 +33,8 @@ export const helloSchema = z.object({
     architecture: name,
     hiddenSize: positive,
     layers: positive,
+    /** In which its matrices are held, and with them its output head. */
+    precision: name.optional(),
   }),
   capabilities: z.array(name).max(100),
   /** Bytes of FILE frames the server may have under way to the device. */

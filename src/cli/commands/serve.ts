@@ -166,10 +166,12 @@ this machine, give --token, and put a TLS proxy in front: --server wss://... con
         : undefined;
       // Most servers have no models, and need not hold what reads them.
       const own =
-        flags.heads && (await (await import('../own-heads.ts')).loadOwnHeads(flags.heads));
-      for (const [sha256, { from, bytes }] of own ?? []) {
-        log.info({ sha256, from, bytes: bytes.length }, 'output head of its own');
-      }
+        flags.heads &&
+        (await (
+          await import('../own-heads.ts')
+        ).OwnHeads.open(flags.heads, (path, error) =>
+          log.warn({ path }, `no output head of its own: ${error.message}`),
+        ));
       const heads = new HeadStore(flags.stateDir && join(flags.stateDir, 'heads'), own);
       const sessions = new Set<Promise<void>>();
       const server = await serveWs(
