@@ -10,6 +10,7 @@ import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import { type SocketLike, socketPort } from '../platform/socket-port.ts';
 import { BackendError } from '../tensor/index.ts';
 import { openBrowser } from './chromium.ts';
+import { removeStaleProfiles } from './stale-profiles.ts';
 
 /** A browser that has not come to its page after so long does not come, in ms. */
 const START_MS = 60_000;
@@ -100,6 +101,7 @@ export async function openPageHost(program: string): Promise<PageHost> {
     server.once('error', refused).listen(0, '127.0.0.1', listening);
   });
   const { port } = server.address() as AddressInfo;
+  removeStaleProfiles();
   const browser = openBrowser(program, `http://127.0.0.1:${port}${base}`);
   const close = async () => {
     for (const one of sockets.clients) one.terminate();
