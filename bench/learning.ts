@@ -124,10 +124,10 @@ async function runSeed(
   const { batchSize } = options;
   const order = epochBatches({ count: train.length, batchSize, seed, epoch: 0 });
   const first = order[0].map((i) => train[i]);
-  const calibration = calibrate(layersOf(first, store, shape.layers), first.length, shape);
+  const calibration = calibrate(layersOf(first, store, shape.layers), shape);
   const codec = { bits: plan.bits, calibration };
   const encode = (samples: readonly Sample[]) =>
-    encodePooled(layersOf(samples, store, shape.layers), samples.length, shape, codec);
+    encodePooled(layersOf(samples, store, shape.layers), shape, codec);
 
   const { backend } = engine.backbone;
   const rows = { train: train.length, valid: data.valid.length };

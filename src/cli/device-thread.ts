@@ -21,6 +21,7 @@ import { keepHeapsSmall, spawnWorker } from '../platform/node.ts';
 import { connectRpc, type RpcClient } from '../platform/rpc.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
 import type { BenchCheck, BenchRun, BenchTest } from './bench-engine.ts';
+import type { PlannedLm } from './memory-plan.ts';
 import type { PackedState, PackMode, WeightPlace } from './packed-models.ts';
 
 /** New objects of the device's thread: it makes few beside tensors, which lie elsewhere. */
@@ -43,7 +44,8 @@ export interface LoadModelOptions {
   /** What will run, as far as memory depends on it; one sample of 256 tokens unless told. */
   readonly batchSize?: number;
   readonly maxSeqLength?: number;
-  readonly labelLoss?: boolean;
+  readonly connected?: boolean;
+  readonly lm?: PlannedLm;
   /** What is done with packed weights in the cache; `never` unless told. */
   readonly pack?: PackMode;
 }

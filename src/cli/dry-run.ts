@@ -169,9 +169,18 @@ export async function dryRun(
           precision: flags.precision,
           weights: flags.weights,
           threads: deviceThreads(flags),
+          connected: true,
           lengths: widest,
           prefixTokens,
-          labelLoss: labelsOnDevice,
+          ...(lossTokens && {
+            lm: {
+              ...{ layers: shape.layers, bits: plan.bits, labelLoss: labelsOnDevice },
+              lossTokens: Math.max(
+                ...batches.map((rows) => tokensOf(Array.from(rows, (i) => lossTokens.train[i]))),
+              ),
+              ...(data.test && { scored: training }),
+            },
+          }),
         }),
         serverCache: rowsSent(all, lossTokens) * sampleBytes(shape, plan.bits),
       },

@@ -55,7 +55,7 @@ export function deviceThreads({ deviceBackend, threads = 1 }: ModelFlags): numbe
 
 /** Loads `--model` into a compute thread, showing how far it is. */
 export async function loadDevice(
-  flags: ModelFlags & Pick<LoadModelOptions, 'batchSize' | 'maxSeqLength' | 'labelLoss'>,
+  flags: ModelFlags & Pick<LoadModelOptions, 'batchSize' | 'maxSeqLength' | 'connected' | 'lm'>,
   options: { quiet: boolean; signal?: AbortSignal; randomSeed?: number; pack?: PackMode },
 ): Promise<DeviceThread> {
   const path = await resolveModel(flags.model, options);
@@ -68,7 +68,8 @@ export async function loadDevice(
       memoryLimit: flags.memoryLimit,
       batchSize: flags.batchSize,
       maxSeqLength: flags.maxSeqLength,
-      labelLoss: flags.labelLoss,
+      connected: flags.connected,
+      lm: flags.lm,
       backend: flags.deviceBackend,
       threads: deviceThreads(flags),
       randomSeed: options.randomSeed,

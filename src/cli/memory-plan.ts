@@ -1,11 +1,13 @@
 import type { Backbone, WeightPrecision } from '../model/backbone.ts';
 import type { StoredModel } from '../model/registry.ts';
 import { HEAD_PIECE_ROWS, partTokens } from '../model/side/lm-parts.ts';
-import { encodedLength } from '../quant/codec.ts';
+import type { SideOptions } from '../model/side/registry.ts';
+import { type ActivationBits, encodedLength } from '../quant/codec.ts';
 import { countQuant } from '../quant/runtime.ts';
 import type { Backend } from '../tensor/backend.ts';
 import { countingBackend } from '../tensor/backends/counting.ts';
 import { UsageError } from '../tensor/errors.ts';
+import { disposeTree, random, scope, slice, Tensor } from '../tensor/index.ts';
 import { type MemoryKinds, renderKinds, totalOf } from './memory-kinds.ts';
 import type { WeightPlace } from './packed-models.ts';
 import { formatBytes } from './progress.ts';
@@ -19,8 +21,24 @@ export interface PlannedWork {
   readonly lengths: readonly number[];
   /** Tokens in front of every sample. */
   readonly prefixTokens?: number;
-  /** Whether a language model's loss is computed here, too. */
-  readonly labelLoss?: boolean;
+  /** Whether a server trains, so that the command is `train`. */
+  readonly connected?: boolean;
+  /** Of a language model's job. */
+  readonly lm?: PlannedLm;
+}
+
+/** What of a language model's job decides about memory, beside its batches. */
+export interface PlannedLm {
+  /** Layers that are tapped, */
+  readonly layers: number;
+  /** in so many bits a number. */
+  readonly bits: ActivationBits;
+  /** Tokens of the widest batch that send activations; all of them unless told. */
+  readonly lossTokens?: number;
+  /** Whether labels stay here, so that the loss is computed here. */
+  readonly labelLoss: boolean;
+  /** What is tuned, where rows are scored with it. */
+  readonly scored?: SideOptions & { readonly side: string };
 }
 
 /**
@@ -28,6 +46,9 @@ export interface PlannedWork {
  * remains of a process when the other kinds are taken off.
  */
 const RUNTIME_BYTES = 100e6;
+
+/** More in `train`: packages that talk to a server and judge what it says, and what they make. */
+const CONNECTED_BYTES = 60e6;
 
 /** More where sources run that nobody compiled before: types are taken out of every file in memory. */
 const SOURCE_BYTES = import.meta.url.endsWith('.ts') && !process.env.NODE_COMPILE_CACHE ? 20e6 : 0;
@@ -41,6 +62,9 @@ const THREAD_BYTES = 13e6;
 /** Buffers of files that are read and hashed, and what waits to be sent. */
 const BUFFER_BYTES = 3e6;
 
+/** V8 lets arrays that nobody holds any more grow to this before it looks at them. */
+const GARBAGE_BYTES = 64 * 2 ** 20;
+
 /** All that a 32-bit memory holds. */
 const LINEAR_BYTES = 2 ** 32;
 
@@ -53,7 +77,7 @@ export async function planMemory(
   model: Pick<StoredModel, 'loadEmpty' | 'config'>,
   work: PlannedWork,
 ): Promise<MemoryKinds> {
-  const { precision, prefixTokens = 0, threads = 1 } = work;
+  const { precision, prefixTokens = 0, threads = 1, connected = false } = work;
   const backend = countingBackend();
   countQuant(backend);
   const stream = work.weights === 'stream';
@@ -71,22 +95,94 @@ export async function planMemory(
   }
   const ids = new Int32Array(lengths.reduce((sum, length) => sum + length, 0)).fill(1);
   backbone.forward({ ids, lengths, past }, () => {}).dispose();
-  const loss = work.labelLoss ? await countLabelLoss(backbone, backend) : 0;
+  const buffers = work.lm
+    ? await lmBuffers(backbone, backend, lengths, work.lm)
+    : // Last and mean of every layer packed, and of one in f32.
+      2 * lengths.length * hiddenSize * (numHiddenLayers + 1 + 4);
   const { peakBytes } = backend.memory();
   return {
     weights,
     slots,
     activations: Math.max(0, peakBytes - weights - slots - kv),
     kv,
-    // Last and mean of every layer in f32 at the most, and packed.
-    buffers: loss + BUFFER_BYTES + 2 * 5 * lengths.length * hiddenSize * (numHiddenLayers + 1),
-    runtime: RUNTIME_BYTES + SOURCE_BYTES + TOKEN_BYTES * vocabSize + THREAD_BYTES * (threads - 1),
+    buffers: BUFFER_BYTES + buffers,
+    runtime:
+      RUNTIME_BYTES +
+      SOURCE_BYTES +
+      (connected ? CONNECTED_BYTES : 0) +
+      TOKEN_BYTES * vocabSize +
+      THREAD_BYTES * (threads - 1),
   };
 }
 
 /**
+ * Goes through what else a language model's job computes.
+ * @returns bytes beside the backend's, at the most at a time
+ */
+async function lmBuffers(
+  backbone: Backbone,
+  backend: Backend,
+  lengths: readonly number[],
+  lm: PlannedLm,
+): Promise<number> {
+  const { vocabSize: vocab, hiddenSize: width } = backbone.config;
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const { layers, bits, lossTokens = tokens, labelLoss, scored } = lm;
+  const loss = labelLoss ? await countLabelLoss(backbone, backend) : 0;
+  // A batch under way while the next is computed, of which one layer is in f32.
+  const rows = 2 * layers * encodedLength(lossTokens, width, bits) + 4 * lossTokens * width;
+  // The head for the server, and a copy of it while its name is made.
+  const head = labelLoss ? 0 : 2 * encodedLength(vocab, width, 8);
+  const scoring = scored ? await countScoring(backbone, backend, lengths, lm, scored) : 0;
+  return Math.max(loss + rows, head, loss + scoring);
+}
+
+/**
+ * Goes through the scoring of rows with what was tuned, as the device's engine does it.
+ * @returns bytes beside the backend's: states of tapped layers, and copies of a part of them
+ */
+async function countScoring(
+  backbone: Backbone,
+  backend: Backend,
+  lengths: readonly number[],
+  { layers }: PlannedLm,
+  { side, ...options }: NonNullable<PlannedLm['scored']>,
+): Promise<number> {
+  const { createSideModel } = await import('../model/side/registry.ts');
+  const { tokenLosses } = await import('../model/side/lm-head.ts');
+  const { hiddenSize: width } = backbone.config;
+  const part = partTokens(width);
+  // Rows go through the model until they have as many tokens, or alone.
+  const most = Math.min(
+    lengths.reduce((sum, length) => sum + length, 0),
+    Math.max(part, ...lengths),
+  );
+  const rows = Math.min(part, most);
+  const labels = Array<number>(rows).fill(0);
+  const model = createSideModel(side, { layers, width, kinds: 1, classes: 0 }, options);
+  const params = model.init(random(0), backend);
+  scope(() => {
+    const states = Tensor.empty([most, width], 'f32', backend);
+    const logits = (hidden: Tensor) => backbone.logits(hidden);
+    tokenLosses(slice(states, 0, 0, rows), labels, logits);
+    // The tapped ones, and the last one's rows as they are.
+    const taps = Array.from({ length: layers + 1 }, () =>
+      Tensor.empty([rows, width], 'f32', backend),
+    );
+    tokenLosses(
+      scope(() => model.logits(params, taps)),
+      labels,
+      logits,
+    );
+  });
+  disposeTree(params);
+  return 4 * layers * width * (most + 2 * rows);
+}
+
+/**
  * Goes through the loss of a part of a step, as a server without labels asks for it.
- * @returns bytes beside the backend's: the head in 8 bits, a piece of it in f32, states and gradient
+ * @returns bytes beside the backend's: the head in 8 bits, its pieces in f32 as far as they are not
+ *   collected, states and gradient
  */
 async function countLabelLoss({ outputHead, config }: Backbone, backend: Backend): Promise<number> {
   if (!outputHead) return 0;
@@ -98,7 +194,8 @@ async function countLabelLoss({ outputHead, config }: Backbone, backend: Backend
   const labels = Array<number>(partTokens(width)).fill(0);
   const request = { states, tokens: labels.length, gradient: true, labelSmoothing: 0 };
   labelLoss({ norm: outputHead.norm, coded, vocab }, labels, request, backend);
-  return coded.length + 4 * HEAD_PIECE_ROWS * width + 2 * states.byteLength;
+  const pieces = 4 * Math.ceil(vocab / HEAD_PIECE_ROWS) * HEAD_PIECE_ROWS * width;
+  return coded.length + Math.min(GARBAGE_BYTES, pieces) + 2 * states.byteLength;
 }
 
 /**

@@ -83,6 +83,7 @@ export interface ModelFacts {
   readonly family: ModelFamily;
   /** Most tokens of a sequence. */
   readonly contextLength: number;
+  readonly layers: number;
 }
 
 /**
@@ -93,6 +94,7 @@ export async function factsOfPath(path: string): Promise<ModelFacts> {
   const facts = ({ family, config }: Pick<OpenedModel, 'family' | 'config'>): ModelFacts => ({
     family,
     contextLength: config.maxPositionEmbeddings,
+    layers: config.numHiddenLayers,
   });
   if (await isFolder(path)) {
     const reader = diskFolder(path);

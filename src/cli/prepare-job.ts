@@ -38,6 +38,8 @@ export interface PreparedJob {
   /** File or folder of the model. */
   readonly modelPath: string;
   readonly family: ModelFamily;
+  /** Of the model. */
+  readonly layers: number;
   readonly template: string;
   /** Where the numbers lie that are to be predicted, by the rows to train on. */
   readonly target?: Target;
@@ -61,7 +63,7 @@ export async function prepareJob(
   if (flags.template !== undefined) checkTemplate(flags.template, data.pairs);
   const rows = chooseRows(flags, data);
   const modelPath = await resolveModel(flags.model, options);
-  const { family, contextLength } = await factsOfPath(modelPath);
+  const { family, contextLength, layers } = await factsOfPath(modelPath);
   if (data.task === 'lm') checkLm(flags, data, family);
   if (flags.maxSeqLength > contextLength) {
     throw new UsageError(
@@ -76,7 +78,7 @@ export async function prepareJob(
   checkTemplate(template, data.pairs, family === 'encoder');
   const target =
     data.task === 'regression' ? targetOf(rows.train.map(({ label }) => label)) : undefined;
-  return { data, ...rows, modelPath, family, template, target };
+  return { data, ...rows, modelPath, family, layers, template, target };
 }
 
 /** What stands around a prompt where neither the model nor anybody else words it. */

@@ -11,6 +11,7 @@ import {
 } from '../device/index.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { checkWritable } from '../platform/node.ts';
+import type { ActivationBits } from '../quant/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import { ProtocolError, UsageError } from '../tensor/errors.ts';
 import { covered, overlap, Tracer } from '../trace/index.ts';
@@ -32,6 +33,7 @@ import {
 import { brokenOffJob, JobKeeper, type KeepFlags, withAdvice } from './kept-job.ts';
 import { loadDevice } from './load-device.ts';
 import { measuredKinds } from './memory-kinds.ts';
+import type { PlannedLm } from './memory-plan.ts';
 import { jobIdentity } from './partial-job.ts';
 import { type JobFlags, type PreparedJob, planJob, prepareJob, surveyJob } from './prepare-job.ts';
 import type { TrainReport } from './report.ts';
@@ -97,8 +99,8 @@ export async function train(
     device = await loadDevice(
       {
         ...flags,
-        ...{ model: modelPath, batchSize: options.batchSize },
-        labelLoss: flags.labels === 'device',
+        ...{ model: modelPath, batchSize: options.batchSize, connected: true },
+        ...(task === 'lm' && { lm: plannedLm(flags, read, options) }),
       },
       { quiet, signal, randomSeed: flags.randomBackbone ? flags.seed : undefined },
     );
@@ -168,6 +170,20 @@ export async function train(
     await device?.close();
     await hangUp(connection);
   }
+}
+
+/** What memory a language model's job takes, beside its batches. */
+function plannedLm(
+  { layers, activationBits, labels }: TrainFlags,
+  { data, ...model }: PreparedJob,
+  options: TrainingOptions,
+): PlannedLm {
+  return {
+    layers: layers(model.layers).length,
+    bits: Number(activationBits) as ActivationBits,
+    labelLoss: labels === 'device',
+    ...(data.test && { scored: options }),
+  };
 }
 
 /** Fails over flags that need neither data nor model nor server to be known as wrong. */

@@ -35,6 +35,14 @@ const DEFAULTS = {
   },
 } as const satisfies Record<string, Partial<TrainingOptions>>;
 
+/** What a language model is tuned with where no flag says it. */
+export const DEFAULT_LM_SIDE = {
+  ...DEFAULTS.lm,
+  side: 'parallel',
+  alphaStart: 0,
+  gateRate: 10,
+} as const;
+
 type Defaulted = keyof (typeof DEFAULTS)['labels'];
 
 /** The description of a flag whose default depends on what is trained. */

@@ -1,43 +1,63 @@
 import type { ChannelAffine, SideShape, TapCodec } from '../model/index.ts';
 import { TapStatistics } from '../model/side/tap-statistics.ts';
-import { layersToSamples } from '../model/side/taps.ts';
 import { encodeActivations } from '../quant/index.ts';
 import { f16ToNumber, numberToF16 } from '../tensor/index.ts';
 
 /**
- * The codec's calibration from one batch of pooled taps (per layer `[B*K, D]`): mean and deviation
- * of every channel, rounded to what 16 bits hold, since that is how they travel. B are samples, or
- * tokens of a language model.
+ * A layer's part of the codec's calibration, from one batch of its pooled taps `[B*K, D]`: mean and
+ * deviation of every channel `[K, D]`, rounded to what 16 bits hold, since that is how they travel.
+ * B are samples, or tokens of a language model.
  */
-export function calibrate(
-  pooled: readonly Float32Array[],
-  samples: number,
-  shape: SideShape,
-): ChannelAffine {
-  const statistics = new TapStatistics(shape);
-  for (const sample of layersToSamples(pooled, samples)) statistics.add(sample);
+export function calibrateLayer(pooled: Float32Array, shape: SideShape): ChannelAffine {
+  const statistics = new TapStatistics({ ...shape, layers: 1 });
+  const block = shape.kinds * shape.width;
+  for (let start = 0; start < pooled.length; start += block) {
+    statistics.add(pooled.subarray(start, start + block));
+  }
   const { mean, scale } = statistics.deviation();
   const round = (x: number) => f16ToNumber(numberToF16(x));
   return { mean: mean.map(round), scale: scale.map(round) };
 }
 
+/** The same of all layers of a batch, whose taps `[B*K, D]` are held already: `[L, K, D]`. */
+export function calibrate(pooled: readonly Float32Array[], shape: SideShape): ChannelAffine {
+  return joinLayers(pooled.map((values) => calibrateLayer(values, shape)));
+}
+
+/** Layers' calibrations as one, `[L, K, D]`. */
+export function joinLayers(layers: readonly ChannelAffine[]): ChannelAffine {
+  const join = (key: keyof ChannelAffine) =>
+    Float32Array.from(layers.flatMap((layer) => Array.from(layer[key])));
+  return { mean: join('mean'), scale: join('scale') };
+}
+
 /**
- * The codec's bytes of pooled taps (per layer `[B*K, D]`): code = (value - mean) / scale, per
- * channel, in `bits`. Overwrites `pooled`.
+ * The codec's bytes of a layer's pooled taps `[B*K, D]`: code = (value - mean) / scale, per channel,
+ * in `bits`. Overwrites `pooled`.
+ * @param layer its place among those that are tapped
  */
+export function encodeLayer(
+  pooled: Float32Array,
+  layer: number,
+  { kinds, width }: SideShape,
+  { bits, calibration }: TapCodec,
+): Uint8Array {
+  const block = kinds * width;
+  const [mean, scale] = [calibration.mean, calibration.scale].map((all) =>
+    all.subarray(layer * block, (layer + 1) * block),
+  );
+  for (let i = 0; i < pooled.length; i++) {
+    const channel = i % block;
+    pooled[i] = (pooled[i] - mean[channel]) / scale[channel];
+  }
+  return encodeActivations(pooled, pooled.length / width, width, bits);
+}
+
+/** The same of all layers. */
 export function encodePooled(
   pooled: readonly Float32Array[],
-  samples: number,
   shape: SideShape,
   codec: TapCodec,
 ): Uint8Array[] {
-  const { mean, scale } = codec.calibration;
-  const block = shape.kinds * shape.width;
-  return pooled.map((values, layer) => {
-    for (let i = 0; i < values.length; i++) {
-      const channel = layer * block + (i % block);
-      values[i] = (values[i] - mean[channel]) / scale[channel];
-    }
-    return encodeActivations(values, samples * shape.kinds, shape.width, codec.bits);
-  });
+  return pooled.map((values, layer) => encodeLayer(values, layer, shape, codec));
 }

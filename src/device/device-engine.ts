@@ -10,6 +10,7 @@ import type {
   Tokenizer,
 } from '../model/index.ts';
 import { type CodedLmHead, encodeLmHead, openLmHead, tokenLosses } from '../model/side/lm-head.ts';
+import { partTokens } from '../model/side/lm-parts.ts';
 import { lmTuner } from '../model/side/lm-tuner.ts';
 import { decodeSample, layersToSamples, tapTensors } from '../model/side/taps.ts';
 import {
@@ -21,13 +22,13 @@ import {
   tensor,
   UsageError,
 } from '../tensor/index.ts';
-import { calibrate, encodePooled } from './calibration.ts';
+import { calibrateLayer, encodeLayer, joinLayers } from './calibration.ts';
 import { type LabelLoss, type LabelLossRequest, labelLoss, labelsOfRuns } from './label-loss.ts';
 import { type LossTokens, lossTokens } from './lm-wording.ts';
 import type { TapKind } from './tap-kinds.ts';
 import { checkLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps, takeTokens } from './tap-pooling.ts';
-import { tailTokens, wordSample } from './wording.ts';
+import { tailTokens, type WordedSample, wordSample } from './wording.ts';
 
 /** What came of a batch, whatever form its taps have. */
 export interface TapBatch<Taps> {
@@ -128,8 +129,9 @@ export class DeviceEngine {
    * @returns what the receiver has to know
    */
   calibrate(samples: readonly Sample[]): ChannelAffine {
-    const { taps, next } = this.pool(samples);
-    this.calibration = calibrate(taps, next?.labels.length ?? samples.length, this.shape);
+    const { shape } = this;
+    const { taps } = this.run(samples, (pooled) => calibrateLayer(pooled, shape));
+    this.calibration = joinLayers(taps);
     return this.calibration;
   }
 
@@ -139,20 +141,28 @@ export class DeviceEngine {
   }
 
   /**
-   * Runs samples through the backbone and encodes what is sent of them.
+   * Runs samples through the backbone and encodes what is sent of them, a layer as it is done: in f32
+   * only one is ever held, where a language model's tokens make them large.
    * @throws UsageError before `calibrate` or `useCalibration`
    */
   encode(samples: readonly Sample[]): EncodedBatch {
     const { bits } = this.currentPlan();
     const { calibration, shape } = this;
     if (!calibration) throw new UsageError('device: calibrate comes before encode');
-    const { taps, ...rest } = this.pool(samples);
-    const rows = rest.next?.labels.length ?? samples.length;
-    return { ...rest, taps: encodePooled(taps, rows, shape, { bits, calibration }) };
+    const codec = { bits, calibration };
+    return this.run(samples, (pooled, layer) => encodeLayer(pooled, layer, shape, codec));
   }
 
   /** Runs samples through the backbone; per planned layer the pooled taps `[B*K, D]`. */
   pool(samples: readonly Sample[]): PooledBatch {
+    return this.run(samples, (pooled) => pooled);
+  }
+
+  /** Runs samples through the backbone; what `use` makes of each planned layer's pooled taps. */
+  private run<Taps>(
+    samples: readonly Sample[],
+    use: (pooled: Float32Array, layer: number) => Taps,
+  ): TapBatch<Taps> {
     const plan = this.currentPlan();
     let truncated = 0;
     const rows = samples.map((sample) => {
@@ -168,7 +178,7 @@ export class DeviceEngine {
       : undefined;
     const width = this.backbone.config.hiddenSize;
     const wanted = new Map(plan.layers.map((layer, index) => [layer, index]));
-    const taps: Float32Array[] = new Array(plan.layers.length);
+    const taps: Taps[] = new Array(plan.layers.length);
     const batch = { ids, lengths, tokenTypes, past: this.prefix };
     const last = this.backbone.forward(batch, (layer, hidden) => {
       const index = wanted.get(layer);
@@ -176,9 +186,10 @@ export class DeviceEngine {
       const { backend, handle, numel } = hidden;
       // Pooled where they lie, if they can be seen there.
       const rows = (backend.view?.(handle, 'f32', numel) ?? hidden.toArray()) as Float32Array;
-      taps[index] = tokens
+      const pooled = tokens
         ? takeTokens(rows, tokens.positions, width)
         : poolTaps(rows, lengths, width, plan.kinds as readonly TapKind[], this.tail);
+      taps[index] = use(pooled, index);
     });
     last.dispose();
     const next = tokens && { labels: tokens.labels, counts: tokens.counts };
@@ -242,34 +253,52 @@ export class DeviceEngine {
 
   /**
    * How well a language model foresees samples, alone and with an adapter: from its hidden states as
-   * they are, not as they travel.
+   * they are, not as they travel. Some hundred tokens at a time: of each, a state in f32 for every
+   * tapped layer is held.
    */
   score(adapter: LoadedAdapter, samples: readonly Sample[]): TokenScores {
     const plan = this.currentPlan();
-    const { backbone } = this;
-    const { backend } = backbone;
+    const { tokenizer, chatTemplate, backbone } = this;
     // A row without a token in the loss says nothing, and may be none at all.
     const rows = samples
-      .map((one) => wordSample(this.tokenizer, one, plan, this.chatTemplate))
+      .map((one) => wordSample(tokenizer, one, plan, chatTemplate))
       .filter(({ loss = [] }) => loss.some((learnt, t) => learnt && t > 0));
+    const tuner = this.tuner(adapter);
+    const sums = { scored: 0, baseLoss: 0, tunedLoss: 0, tokens: 0, truncated: 0 };
+    for (const group of inGroups(rows, partTokens(backbone.config.hiddenSize))) {
+      const scores = this.scoreGroup(tuner, group);
+      for (const key of Object.keys(sums) as (keyof TokenScores)[]) sums[key] += scores[key];
+    }
+    return sums;
+  }
+
+  private scoreGroup(tuner: HiddenTuner, rows: readonly WordedSample[]): TokenScores {
+    const { backbone } = this;
+    const { backend } = backbone;
     const ids = Int32Array.from(rows.flatMap((row) => row.ids));
     const { positions, labels } = lossTokens(rows);
     const truncated = rows.filter((row) => row.truncated).length;
     const counted = { tokens: ids.length, scored: labels.length, truncated };
-    if (labels.length === 0) return { ...counted, baseLoss: 0, tunedLoss: 0 };
-    const tuner = this.tuner(adapter);
     return scope(() => {
       const index = tensor(Int32Array.from(positions), [positions.length], { backend });
       const taps: Float32Array[] = [];
       const lengths = rows.map((row) => row.ids.length);
       const last = backbone.forward({ ids, lengths }, (layer, hidden) => {
-        if (!plan.layers.includes(layer)) return;
+        if (!tuner.layers.includes(layer)) return;
         taps.push(scope(() => gatherRows(hidden, index)).toFloat32());
       });
-      const loss = (hidden: Tensor) =>
-        tokenLosses(hidden, labels, (states) => backbone.logits(states)).reduce((a, b) => a + b, 0);
+      const loss = (hidden: Tensor, of = labels) =>
+        tokenLosses(hidden, of, (states) => backbone.logits(states)).reduce((a, b) => a + b, 0);
       const baseLoss = loss(gatherRows(last, index));
-      return { ...counted, baseLoss, tunedLoss: loss(tuner.tune(taps)) };
+      const { hiddenSize: width } = backbone.config;
+      const size = partTokens(width);
+      let tunedLoss = 0;
+      // A side network works on each token alone.
+      for (let from = 0; from < labels.length; from += size) {
+        const part = taps.map((rows) => rows.subarray(from * width, (from + size) * width));
+        tunedLoss += scope(() => loss(tuner.tune(part), labels.slice(from, from + size)));
+      }
+      return { ...counted, baseLoss, tunedLoss };
     });
   }
 
@@ -294,6 +323,21 @@ export class DeviceEngine {
     if (!this.plan) throw new UsageError('device: usePlan comes before encode and classify');
     return this.plan;
   }
+}
+
+/** Rows in their order, in groups of so many tokens at the most, or of one row. */
+function inGroups(rows: readonly WordedSample[], most: number): WordedSample[][] {
+  const groups: WordedSample[][] = [];
+  let tokens = most;
+  for (const row of rows) {
+    tokens += row.ids.length;
+    if (tokens > most) {
+      groups.push([]);
+      tokens = row.ids.length;
+    }
+    groups[groups.length - 1].push(row);
+  }
+  return groups;
 }
 
 /** Frees an adapter's tensors. */

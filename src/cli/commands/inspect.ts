@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import Table from 'cli-table3';
 import { type Command, Option } from 'commander';
+import type { Task } from '../../data/index.ts';
 import {
   openGguf,
   openHfFolder,
@@ -19,6 +20,7 @@ import {
 } from '../file-summary.ts';
 import {
   integer,
+  layerChoice,
   memoryLimitOption,
   type ThreadChoice,
   threadsOf,
@@ -32,6 +34,7 @@ import { checkFits, planMemory } from '../memory-plan.ts';
 import { diskFolder, isFolder, openModelPath } from '../model-files.ts';
 import type { WeightPlace } from '../packed-models.ts';
 import { formatBytes } from '../progress.ts';
+import { checkLabels, DEFAULT_LM_SIDE, LABEL_PLACES, type LabelPlace } from '../training-flags.ts';
 
 /** Columns of a metadata value before it is cut; a chat template has thousands. */
 const VALUE_WIDTH = 72;
@@ -44,6 +47,8 @@ interface InspectFlags {
   readonly weights: WeightPlace;
   readonly batchSize: number;
   readonly maxSeqLength: number;
+  readonly task: Task;
+  readonly labels: LabelPlace;
   readonly threads: ThreadChoice;
   readonly memoryLimit?: number;
 }
@@ -68,6 +73,16 @@ export function registerInspect(program: Command): void {
     .addOption(weightsOption())
     .option('--batch-size <n>', 'of the plan: samples of a batch', integer(1), 32)
     .option('--max-seq-length <tokens>', 'of the plan: tokens of a sample', integer(1), 256)
+    .addOption(
+      new Option('--task <name>', 'of the plan: lm where the next token is learnt')
+        .choices(['classification', 'regression', 'lm'])
+        .default('classification'),
+    )
+    .addOption(
+      new Option('--labels <where>', "of the plan: where a language model's labels are")
+        .choices([...LABEL_PLACES])
+        .default('server'),
+    )
     .addOption(threadsOption())
     .addOption(memoryLimitOption())
     .action(async (model: string, flags: InspectFlags) => {
@@ -95,12 +110,19 @@ export function registerInspect(program: Command): void {
  * @throws UsageError (E_MEMORY) where that is more than `--memory-limit`
  */
 async function planText(path: string, flags: InspectFlags): Promise<string> {
-  const { precision, weights, batchSize, maxSeqLength, memoryLimit } = flags;
+  const { precision, weights, batchSize, maxSeqLength, task, labels, memoryLimit } = flags;
+  checkLabels(labels, task);
   const { model, close } = await openModelPath(path);
   try {
     const work = {
-      ...{ precision, weights, threads: threadsOf(flags.threads) },
+      ...{ precision, weights, threads: threadsOf(flags.threads), connected: true },
       lengths: Array<number>(batchSize).fill(maxSeqLength),
+      ...(task === 'lm' && {
+        lm: {
+          layers: layerChoice('auto')(model.config.numHiddenLayers).length,
+          ...({ bits: 4, labelLoss: labels === 'device', scored: DEFAULT_LM_SIDE } as const),
+        },
+      }),
     };
     const memory = await planMemory(model, work);
     if (memoryLimit !== undefined) {
@@ -110,11 +132,12 @@ async function planText(path: string, flags: InspectFlags): Promise<string> {
     if (flags.json) {
       const { threads } = work;
       return JSON.stringify({
-        ...{ file: path, precision, weights, batchSize, maxSeqLength, threads },
+        ...{ file: path, precision, weights, batchSize, maxSeqLength, task, labels, threads },
         ...{ memory, total },
       });
     }
-    return `${printable(path)}, --precision ${precision} --weights ${weights}, ${batchSize} samples of ${maxSeqLength} tokens: about ${formatBytes(total)}: ${renderKinds(memory)}`;
+    const tuned = task === 'lm' ? ` of a language model, --labels ${labels}` : '';
+    return `${printable(path)}, --precision ${precision} --weights ${weights}, ${batchSize} samples of ${maxSeqLength} tokens${tuned}: about ${formatBytes(total)}: ${renderKinds(memory)}`;
   } finally {
     await close();
   }

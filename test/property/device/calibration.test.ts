@@ -39,7 +39,7 @@ test('a calibration is the statistics of its batch, in numbers that 16 bits hold
   fc.assert(
     fc.property(shapes, fc.integer({ min: 1, max: 6 }), seed, (shape, samples, seed) => {
       const pooled = pooledTaps(shape, samples, seed);
-      const { mean, scale } = calibrate(pooled, samples, shape);
+      const { mean, scale } = calibrate(pooled, shape);
       const statistics = new TapStatistics(shape);
       for (const sample of layersToSamples(pooled, samples)) statistics.add(sample);
       const half = (x: number) => f16ToNumber(numberToF16(x));
@@ -58,8 +58,8 @@ test('what the receiver decodes is what was pooled, to the precision of the code
     fc.property(shapes, fc.integer({ min: 2, max: 6 }), seed, (shape, samples, seed) => {
       const pooled = pooledTaps(shape, samples, seed);
       const expected = layersToSamples(pooled, samples);
-      const codec = { bits: 8, calibration: calibrate(pooled, samples, shape) } as const;
-      const encoded = encodePooled(pooled, samples, shape, codec);
+      const codec = { bits: 8, calibration: calibrate(pooled, shape) } as const;
+      const encoded = encodePooled(pooled, shape, codec);
       layersToSamples(encoded, samples).forEach((bytes, b) => {
         const decoded = decodeSample(bytes, shape, codec);
         // The receiver norms again, which after rounding moves a row a little.
@@ -79,17 +79,16 @@ test('rows are encoded one by one: a sample has the same bytes in any batch', ()
     fc.property(shapes, seed, (shape, seed) => {
       const samples = 3;
       const pooled = pooledTaps(shape, samples, seed);
-      const codec = { bits: 4, calibration: calibrate(pooled, samples, shape) } as const;
+      const codec = { bits: 4, calibration: calibrate(pooled, shape) } as const;
       const block = shape.kinds * shape.width;
       const alone = Array.from({ length: samples }, (_, b) =>
         encodePooled(
           pooled.map((layer) => layer.slice(b * block, (b + 1) * block)),
-          1,
           shape,
           codec,
         ),
       );
-      const together = layersToSamples(encodePooled(pooled, samples, shape, codec), samples);
+      const together = layersToSamples(encodePooled(pooled, shape, codec), samples);
       assert.deepEqual(
         alone.map((layers) => layersToSamples(layers, 1)[0]),
         together,

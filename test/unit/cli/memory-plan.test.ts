@@ -58,9 +58,10 @@ describe('the plan of a device’s memory', () => {
     const { model, close } = await openModelPath(tinyFolder('llama').path);
     try {
       const work = { precision: 'int8', lengths: [1] } as const;
+      const lm = { layers: 1, bits: 4, labelLoss: true } as const;
       const [plan, more] = [
         await planMemory(model, work),
-        await planMemory(model, { ...work, labelLoss: true }),
+        await planMemory(model, { ...work, lm }),
       ];
       const { vocabSize: vocab, hiddenSize: width } = model.config;
       const head = encodedLength(vocab, width, 8);
@@ -125,15 +126,26 @@ describe('the plan of a device’s memory', () => {
     const { model, close } = await openModelPath(MODEL);
     const main = fileURLToPath(new URL('../../support/peak-memory.ts', import.meta.url));
     try {
-      for (const weights of ['stream', 'resident'] as const) {
-        const plan = await planMemory(model, { precision: 'int4', weights, lengths: [16, 16] });
-        const args = [MODEL, 'int4', weights, '2', '16'];
+      const lm = { layers: 3, bits: 4 } as const;
+      for (const [weights, lengths, labels] of [
+        ['stream', [16, 16]],
+        ['resident', [16, 16]],
+        // As many tokens as have their logits at a time.
+        ['stream', [65, 65], 'server'],
+        ['stream', [65, 65], 'device'],
+      ] as const) {
+        const plan = await planMemory(model, {
+          ...{ precision: 'int4', weights, lengths },
+          ...(labels && { lm: { ...lm, labelLoss: labels === 'device' } }),
+        });
+        const sizes = [lengths.length, lengths[0]].map(String);
+        const args = [MODEL, 'int4', weights, ...sizes, ...(labels ? [labels] : [])];
         const { stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
           encoding: 'utf8',
         });
         const { memory, peakRss } = JSON.parse(stdout || assert.fail(stderr));
         const measured = measuredKinds(memory, peakRss);
-        const told = JSON.stringify({ plan, measured });
+        const told = JSON.stringify({ labels, plan, measured });
         assert.ok(Math.abs(totalOf(plan) / peakRss - 1) < TOLERANCE, told);
         assert.equal(measured.weights, plan.weights, told);
         assert.equal(measured.slots, plan.slots, told);
