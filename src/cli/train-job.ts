@@ -229,7 +229,7 @@ interface RowsJob {
   readonly keeper: JobKeeper;
   readonly options: TrainingOptions;
   readonly tracer: Tracer;
-  readonly progress: JobProgress & Pick<TrainProgress, 'onTestBatch'>;
+  readonly progress: JobProgress & Pick<TrainProgress, 'onTestBatch' | 'onScored'>;
 }
 
 /** Sends the rows; computes the test rows' taps while the server goes on with later epochs. */
@@ -272,7 +272,7 @@ async function runRows(
 /** Evaluates every trained model on the test rows and puts together what is written and printed. */
 async function sumUp(
   run: TrainedRun,
-  { flags, data, dataset, rows, tracer }: RowsJob,
+  { flags, data, dataset, rows, tracer, progress }: RowsJob,
   outcome: JobOutcome & { test: TimedBatch[] },
   device: DeviceThread,
   prefixTokens: number,
@@ -302,8 +302,12 @@ async function sumUp(
     await device.loadAdapter(model.name, adapter);
     if (lm && tests.length > 0) {
       const startMs = monotonicMs();
+      const started = performance.now();
+      const onScored = (done: number) => progress.onScored(done, tests.length, started);
+      onScored(0);
       const { scores: score, ...counts } = await scoreRows(
-        ...[device, model.name, tests, options.batchSize],
+        ...([device, model.name, tests, options.batchSize] as const),
+        onScored,
       );
       tracer.span('score test', 'compute', 'compute', startMs, monotonicMs());
       scored = counts;

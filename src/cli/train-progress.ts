@@ -23,10 +23,12 @@ export class TrainProgress implements JobProgress {
     /** What computes on the server. */
     server: string;
     task: Task;
+    /** Standard error unless told. */
+    out?: NodeJS.WriteStream;
   }) {
-    const { quiet, options, rows } = job;
+    const { quiet, options, rows, out } = job;
     this.lm = job.task === 'lm';
-    this.line = new ProgressLine({ silent: quiet });
+    this.line = new ProgressLine({ silent: quiet, out });
     this.epochs = options.epochs;
     this.totalSteps = Math.ceil(rows / options.batchSize) * options.epochs;
     this.server = `server: ${job.server}`;
@@ -74,6 +76,13 @@ export class TrainProgress implements JobProgress {
       done < total
         ? `device: test rows ${done}/${total}, ETA ${eta}`
         : 'device: done, waiting for the server';
+    this.show();
+  }
+
+  /** The device scores a language model's test rows with what came back, since `startMs`. */
+  onScored(done: number, total: number, startMs: number): void {
+    const { rate, eta } = rateAndEta(done, total, startMs);
+    this.device = `device: perplexity of ${done}/${total} test rows, ${rate.toFixed(1)}/s, ETA ${eta}`;
     this.show();
   }
 
