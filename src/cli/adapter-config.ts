@@ -78,7 +78,15 @@ export function adapterConfig(
     labels: [...plan.labels],
     ...(target && { target }),
     ...(plan.lm && {
-      lm: { shape: plan.lm.shape, chat: plan.lm.chat, mask_prompt: plan.lm.maskPrompt },
+      lm: {
+        ...{ shape: plan.lm.shape, chat: plan.lm.chat, mask_prompt: plan.lm.maskPrompt },
+        ...(plan.lm.shots && {
+          shots: plan.lm.shots.map(({ text, label, messages }) => ({
+            ...{ text, label },
+            ...(messages && { messages: [...messages] }),
+          })),
+        }),
+      },
     }),
     side: trained.name,
     rank,
@@ -134,6 +142,7 @@ export function planOfAdapter(config: AdapterConfig): TapPlan {
         shape: config.lm.shape,
         chat: config.lm.chat,
         maskPrompt: config.lm.mask_prompt,
+        ...(config.lm.shots && { shots: config.lm.shots }),
       },
     }),
   };

@@ -5,6 +5,7 @@ import {
   type ExchangeEstimate,
   estimateExchange,
   estimateTraffic,
+  prefixIds,
   shapeOfPlan,
   surveyTokens,
   type TrafficEstimate,
@@ -101,7 +102,7 @@ export async function dryRun(
     );
     const { dataset, job, lossTokens } = surveyed;
     const { data } = job;
-    const prefixTokens = plan.prefix ? tokenizer.encode(plan.prefix).length : 0;
+    const prefixTokens = prefixIds(tokenizer, plan, chatTemplate).length;
     const baselines = flags.baselines ? BASELINES : [];
     const training = trainingOptions(flags, baselines, data.validFromTrain, data.task);
     checkRows(training, { train: job.train.length, valid: data.valid.length });

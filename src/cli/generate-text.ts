@@ -33,9 +33,10 @@ export async function generateText(
     ? (tokenizer.encodePlain ?? tokenizer.encode)(conversation(dialogue, request))
     : tokenizer.encode(request.prompt);
   const { maxPositionEmbeddings } = backbone.config;
-  if (ids.length >= maxPositionEmbeddings) {
+  const past = engine.promptPrefix;
+  if ((past?.length ?? 0) + ids.length >= maxPositionEmbeddings) {
     throw new UsageError(
-      `--prompt: its ${ids.length} tokens fill the model's context of ${maxPositionEmbeddings}; use a shorter one`,
+      `--prompt: its ${ids.length} tokens${past ? ` behind ${past.length} of examples` : ''} fill the model's context of ${maxPositionEmbeddings}; use a shorter one`,
     );
   }
   const stream = tokenizer.decodeStream();
@@ -47,6 +48,7 @@ export async function generateText(
     stopTokens: dialogue.stopTokenIds,
     random: random(request.seed),
     tuner: adapter && engine.tuner(adapter),
+    past,
   };
   const stops = new StopStrings(request.stop ?? []);
   const show = (text: string) => {

@@ -91,9 +91,6 @@ function checkLm(flags: JobFlags, { shape }: Dataset, family: ModelFamily): void
       `--task lm: ${flags.model} is an encoder and makes no next token; use a decoder`,
     );
   }
-  if (flags.prefixShots > 0) {
-    throw new UsageError('--prefix-shots: a language model is tuned without examples; use 0');
-  }
   if (flags.template !== undefined && shape !== 'prompt') {
     throw new UsageError(
       `--template: rows of ${shape} have no prompt to stand around; leave it out`,
@@ -139,11 +136,12 @@ export function planJob(
     // A prompt's own template is what somebody wants around it.
     chat: shape === 'messages' || (shape === 'prompt' && chat && flags.template === undefined),
     maskPrompt: flags.maskPrompt,
+    ...(shots.length > 0 && { shots }),
   };
   return {
     template,
     labels: data.labels,
-    prefix: shotsPrefix(template, data.labels, shots),
+    prefix: lm ? '' : shotsPrefix(template, data.labels, shots),
     maxSeqLength: flags.maxSeqLength,
     layers: flags.layers(layers),
     kinds: lm ? ['token'] : flags.taps,

@@ -25,6 +25,7 @@ import {
 import { calibrateLayer, encodeLayer, joinLayers } from './calibration.ts';
 import { type LabelLoss, type LabelLossRequest, labelLoss, labelsOfRuns } from './label-loss.ts';
 import { type LossTokens, lossTokens } from './lm-wording.ts';
+import { prefixIds } from './prefix.ts';
 import type { TapKind } from './tap-kinds.ts';
 import { checkLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps, takeTokens } from './tap-pooling.ts';
@@ -110,8 +111,8 @@ export class DeviceEngine {
         `--prefix-shots: ${this.backbone.config.modelType} is an encoder and keeps no prefix; use 0`,
       );
     }
-    const ids = plan.prefix ? Int32Array.from(this.tokenizer.encode(plan.prefix)) : undefined;
-    if (!ids) return { prefixTokens: 0 };
+    const ids = Int32Array.from(prefixIds(this.tokenizer, plan, this.chatTemplate));
+    if (ids.length === 0) return { prefixTokens: 0 };
     if (ids.length + plan.maxSeqLength > maxPositionEmbeddings) {
       throw new UsageError(
         `--prefix-shots: ${ids.length} tokens of examples and ${plan.maxSeqLength} of a sample exceed the context of ${maxPositionEmbeddings}; use fewer shots`,
@@ -246,15 +247,20 @@ export class DeviceEngine {
     return labelLoss(this.codedHead, labels, request, backend);
   }
 
+  /** What stands in front of every prompt, by the plan; the engine's own. */
+  get promptPrefix(): KvCache | undefined {
+    return this.prefix;
+  }
+
   /** An adapter of a language model, trained under the plan, beside the backbone. */
   tuner(adapter: LoadedAdapter): HiddenTuner {
     return lmTuner(adapter, this.currentPlan().layers, this.backbone.backend);
   }
 
   /**
-   * How well a language model foresees samples, alone and with an adapter: from its hidden states as
-   * they are, not as they travel. Some hundred tokens at a time: of each, a state in f32 for every
-   * tapped layer is held.
+   * How well a language model foresees samples behind the plan's examples, alone and with an adapter:
+   * from its hidden states as they are, not as they travel. Some hundred tokens at a time: of each, a
+   * state in f32 for every tapped layer is held.
    */
   score(adapter: LoadedAdapter, samples: readonly Sample[]): TokenScores {
     const plan = this.currentPlan();
@@ -283,7 +289,7 @@ export class DeviceEngine {
       const index = tensor(Int32Array.from(positions), [positions.length], { backend });
       const taps: Float32Array[] = [];
       const lengths = rows.map((row) => row.ids.length);
-      const last = backbone.forward({ ids, lengths }, (layer, hidden) => {
+      const last = backbone.forward({ ids, lengths, past: this.prefix }, (layer, hidden) => {
         if (!tuner.layers.includes(layer)) return;
         taps.push(scope(() => gatherRows(hidden, index)).toFloat32());
       });

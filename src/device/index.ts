@@ -26,7 +26,7 @@ export type {
 export type { LabelExchange, TimedLoss } from './label-answers.ts';
 export type { LabelLoss, LabelLossRequest, SampleTokens } from './label-loss.ts';
 export { type LossTokens, lossTokens, wordLm } from './lm-wording.ts';
-export { shotsPrefix } from './prefix.ts';
+export { prefixIds, shotsPrefix } from './prefix.ts';
 export { type DeviceIdentity, greet, newJobId, runJob } from './run-job.ts';
 export { type SentKind, TAP_KINDS, type TapKind } from './tap-kinds.ts';
 export { checkLayers, type LmWording, outputsOf, shapeOfPlan, type TapPlan } from './tap-plan.ts';

@@ -1,5 +1,8 @@
 import type { Sample } from '../data/index.ts';
 import { renderTemplate } from '../data/template.ts';
+import type { ChatTemplate, Tokenizer } from '../model/index.ts';
+import type { TapPlan } from './tap-plan.ts';
+import { wordSample } from './wording.ts';
 
 /** Between an example's prompt and its label, and between examples. */
 const BEFORE_LABEL = ' ';
@@ -20,4 +23,20 @@ export function shotsPrefix(
       return `${prompt}${BEFORE_LABEL}${label}${BETWEEN_SHOTS}`;
     })
     .join('');
+}
+
+/**
+ * Tokens in front of every sample: those of the plan's text, or of a language model's rows, each as
+ * it would be trained on, its end token with it.
+ * @throws as `wordSample`
+ */
+export function prefixIds(
+  tokenizer: Tokenizer,
+  plan: TapPlan,
+  chatTemplate: ChatTemplate | undefined,
+): number[] {
+  const { prefix, lm } = plan;
+  if (!lm) return prefix === '' ? [] : tokenizer.encode(prefix);
+  const rows = lm.shots ?? [];
+  return rows.flatMap((row) => [...wordSample(tokenizer, row, plan, chatTemplate).ids]);
 }

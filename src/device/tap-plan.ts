@@ -1,4 +1,4 @@
-import type { LmShape } from '../data/index.ts';
+import type { LmShape, Sample } from '../data/index.ts';
 import type { SideShape } from '../model/index.ts';
 import type { ActivationBits } from '../quant/index.ts';
 import { UsageError } from '../tensor/errors.ts';
@@ -10,7 +10,7 @@ export interface TapPlan {
   readonly template: string;
   /** Class names; none where a number is predicted. */
   readonly labels: readonly string[];
-  /** Labelled examples in front of every prompt, whose keys and values are computed once; '' for none. */
+  /** Labelled examples in front of every prompt, whose keys and values are computed once; '' for none, and of a language model. */
   readonly prefix: string;
   /** Most tokens of a sample, the prefix not counted. */
   readonly maxSeqLength: number;
@@ -29,6 +29,8 @@ export interface LmWording {
   readonly chat: boolean;
   /** Whether prompts are left out of the loss. */
   readonly maskPrompt: boolean;
+  /** Rows that stand in front of every other, whose keys and values are computed once; none where absent. */
+  readonly shots?: readonly Sample[];
 }
 
 /** Outputs of a model for these classes: one each, and one in all where a number is predicted. */

@@ -1,5 +1,6 @@
 import { type Random, scope, slice, type Tensor, UsageError } from '../tensor/index.ts';
 import type { Backbone, KvCache, LayerTap } from './backbone.ts';
+import { copyCache } from './nn/kv-cache.ts';
 
 /** How the next token is drawn. */
 export interface SamplingOptions {
@@ -32,6 +33,8 @@ export interface GenerateOptions extends SamplingOptions {
   readonly random?: Random;
   /** An adapter beside the model. */
   readonly tuner?: HiddenTuner;
+  /** What stands in front of the prompt; it is copied. */
+  readonly past?: KvCache;
 }
 
 /**
@@ -100,9 +103,12 @@ export function* generate(
 ): Generator<number, void> {
   if (prompt.length === 0) throw new UsageError('generate: the prompt has no tokens');
   const { maxPositionEmbeddings } = backbone.config;
-  const capacity = Math.min(maxPositionEmbeddings, prompt.length + options.maxTokens);
+  const { past } = options;
+  const wanted = (past?.length ?? 0) + prompt.length + options.maxTokens;
+  const capacity = Math.min(maxPositionEmbeddings, wanted);
   const cache = backbone.newCache(capacity);
   try {
+    if (past) copyCache(past, cache);
     let ids = Int32Array.from(prompt);
     for (let made = 0; made < options.maxTokens; made++) {
       const logits = nextLogits(backbone, ids, cache, undefined, options.tuner);

@@ -3,6 +3,7 @@ import { type Dataset, epochBatches, type Sample } from '../../data/index.ts';
 import {
   estimateTraffic,
   lossTokens,
+  prefixIds,
   surveyTokens,
   type TapPlan,
   type TrafficEstimate,
@@ -118,7 +119,7 @@ async function preprocess(
       model: flags.model,
       dataset,
       template: plan.template,
-      prefixTokens: plan.prefix ? tokenizer.encode(plan.prefix).length : 0,
+      prefixTokens: prefixIds(tokenizer, plan, chatTemplate).length,
       layers: plan.layers,
       taps: plan.kinds,
       activationBits: plan.bits,

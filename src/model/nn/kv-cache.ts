@@ -1,4 +1,4 @@
-import { type Backend, ShapeError, Tensor } from '../../tensor/index.ts';
+import { type Backend, ShapeError, scope, slice, Tensor } from '../../tensor/index.ts';
 import type { KvCache } from '../backbone.ts';
 
 /** An empty cache for `layers` layers of `kvHeads` x `headDim`; f32, `capacity` tokens. */
@@ -51,4 +51,13 @@ export function appendToCache(cache: KvCache, layer: number, k: Tensor, v: Tenso
     );
   copyRows(cache.k[layer], k);
   copyRows(cache.v[layer], v);
+}
+
+/** Copies all that one cache holds to the front of another of the same model, which is empty. */
+export function copyCache(from: KvCache, to: KvCache): void {
+  from.k.forEach((k, layer) => {
+    const held = (all: Tensor) => slice(all, 0, 0, from.length);
+    scope(() => appendToCache(to, layer, held(k), held(from.v[layer])));
+  });
+  to.length += from.length;
 }

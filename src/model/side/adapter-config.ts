@@ -6,6 +6,15 @@ import { SIDE_NAMES } from './registry.ts';
 /** Version of the adapter folder's layout; readers refuse any other. 1 had `weights` for `precision`. */
 export const ADAPTER_FORMAT_VERSION = 2;
 
+/** A row of a language model's data. */
+const shot = z.object({
+  text: z.string(),
+  label: z.string(),
+  messages: z
+    .array(z.object({ role: z.enum(['system', 'user', 'assistant']), content: z.string() }))
+    .optional(),
+});
+
 /** `adapter_config.json`: all that is needed to run the adapter, and how it came to be. */
 const fields = z.object({
   peft_type: z.literal('MOBILLM_SIDE'),
@@ -31,6 +40,8 @@ const fields = z.object({
       shape: z.enum(['text', 'prompt', 'messages']),
       chat: z.boolean(),
       mask_prompt: z.boolean(),
+      /** Training rows that stand in front of every prompt. */
+      shots: z.array(shot).optional(),
     })
     .optional(),
   /** Of a number that is predicted: mean + deviation * output. */

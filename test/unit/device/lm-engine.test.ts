@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { diskFolder } from '../../../src/cli/model-files.ts';
 import type { Sample } from '../../../src/data/index.ts';
-import { DeviceEngine, type TapPlan, wordSample } from '../../../src/device/index.ts';
+import {
+  DeviceEngine,
+  lossTokens,
+  prefixIds,
+  type TapPlan,
+  type WordedSample,
+  wordSample,
+} from '../../../src/device/index.ts';
 import {
   createSideModel,
   generate,
@@ -10,6 +17,7 @@ import {
   openFolderModel,
   openHfFolder,
 } from '../../../src/model/index.ts';
+import { rmsNormRows } from '../../../src/model/side/taps.ts';
 import { cpuBackend, random, type Tensor } from '../../../src/tensor/index.ts';
 import { channelAffine, plainAffine, SIDE_OPTIONS } from '../../support/side.ts';
 import { tinyFolder } from '../../support/tiny-models.ts';
@@ -19,6 +27,11 @@ const ROWS: Sample[] = [
   { text: 'ab', label: 'cd' },
   { text: 'a longer one', label: 'x' },
 ];
+
+const LM = { shape: 'prompt', chat: false, maskPrompt: true } as const;
+
+/** Attention over the same keys, some of them out of a cache. */
+const REORDERED = 1e-5;
 
 /** The RMS norm that taps have been through, with an eps of its own, and a second f32 rounding. */
 const NORMED_TWICE = 1e-3;
@@ -38,7 +51,7 @@ for (const name of ['llama', 'gpt2']) {
     const plan: TapPlan = {
       ...{ template: '{text}:', labels: [], prefix: '', maxSeqLength: 30, layers, bits: 4 },
       kinds: ['token'],
-      lm: { shape: 'prompt', chat: false, maskPrompt: true },
+      lm: LM,
     };
     engine.usePlan(plan);
     const shape = { layers: layers.length, width, kinds: 1, classes: 0 };
@@ -119,6 +132,67 @@ for (const name of ['llama', 'gpt2']) {
       } finally {
         backbone.forward = forward;
       }
+    });
+
+    describe('behind examples', () => {
+      const shots: Sample[] = [
+        { text: 'first', label: 'one' },
+        { text: 'b', label: 'second' },
+      ];
+      const behind: TapPlan = { ...plan, lm: { ...LM, shots } };
+      const idsOf = (row: Sample) => wordSample(model.tokenizer, row, plan, undefined).ids;
+      const front = shots.flatMap((row) => [...idsOf(row)]);
+
+      it('reads them once, each with its tokens of training, and every row after them', () => {
+        const { prefixTokens } = engine.usePlan(behind);
+        try {
+          assert.equal(prefixTokens, front.length);
+          assert.deepEqual(prefixIds(model.tokenizer, behind, undefined), front);
+          const { taps } = engine.pool(ROWS);
+          const last = taps[taps.length - 1];
+          let at = 0;
+          for (const row of ROWS) {
+            const ids = Int32Array.from([...front, ...idsOf(row)]);
+            const whole = backbone.forward({ ids, lengths: [ids.length] });
+            const { positions } = lossTokens([
+              wordSample(model.tokenizer, row, plan, undefined),
+            ] as WordedSample[]);
+            const values = rmsNormRows(whole.toFloat32(), width);
+            whole.dispose();
+            for (const position of positions) {
+              for (let i = 0; i < width; i++) {
+                const there = values[(front.length + position) * width + i];
+                const here = last[at++];
+                assert.ok(Math.abs(there - here) < REORDERED * (1 + Math.abs(there)));
+              }
+            }
+          }
+          assert.equal(at, last.length);
+        } finally {
+          engine.usePlan(plan);
+        }
+      });
+
+      it('scores and generates as if they stood in every prompt', () => {
+        const adapter = adapterOf(1);
+        const alone = engine.score(adapter, ROWS);
+        engine.usePlan(behind);
+        try {
+          const scores = engine.score(adapter, ROWS);
+          assert.equal(scores.scored, alone.scored);
+          assert.equal(scores.tokens, alone.tokens);
+          assert.ok(Math.abs(scores.baseLoss - alone.baseLoss) > 0.01);
+          const options = { maxTokens: 6, tuner: engine.tuner(adapter) };
+          const whole = [...generate(backbone, [...front, ...prompt], options)];
+          const past = engine.promptPrefix;
+          for (let again = 0; again < 2; again++) {
+            assert.deepEqual([...generate(backbone, prompt, { ...options, past })], whole);
+          }
+          assert.equal(past?.length, front.length);
+        } finally {
+          engine.usePlan(plan);
+        }
+      });
     });
 
     it('sends a row for each token whose next one is in the loss', () => {
