@@ -25,7 +25,7 @@ const samples = Array.from({ length: Number(batch) }, () => ({ text, label: '' }
 const head = labels === 'server' ? await device.outputHead() : undefined;
 await device.calibrate(samples);
 if (head) await sha256Hex(head);
-if (lm) await device.encode(samples);
+if (labels === 'server') await device.encode(samples);
 if (labels === 'device') {
   const runs = samples.map((sample) => ({ sample, first: 0, count: Number(tokens) - 1 }));
   const rows = runs.reduce((sum, { count }) => sum + count, 0);
