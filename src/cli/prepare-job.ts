@@ -175,16 +175,18 @@ export async function surveyJob(
   });
   const { data } = job;
   if (data.task !== 'lm') return { dataset, job };
+  const inPrefix = new Set(job.shots);
   const left = (samples: readonly Sample[], part: string) => {
     const { lossTokens = [] } = surveys.get(samples) as TokenSurvey;
-    const kept = samples.filter((_, i) => lossTokens[i] > 0);
+    const learnt = samples.map((sample, i) => lossTokens[i] > 0 && !inPrefix.has(sample));
+    const kept = samples.filter((_, i) => learnt[i]);
     if (kept.length === 0) {
       throw new FormatError(
         `data: ${data.folder}: no row of ${part} has a token in the loss; prompts alone may fill --max-seq-length`,
         'E_DATA',
       );
     }
-    return { kept, counts: lossTokens.filter((tokens) => tokens > 0) };
+    return { kept, counts: lossTokens.filter((_, i) => learnt[i]) };
   };
   const [train, valid] = [left(data.train, 'train'), left(data.valid, 'valid')];
   const test = data.test && left(data.test, 'test').kept;
