@@ -64,6 +64,36 @@ function sequences(count: number, length: number): TensorCase {
   };
 }
 
+/** One token behind `past` others whose keys and values are held, as each step of decoding asks. */
+function decoding(past: number): TensorCase {
+  return {
+    family: 'attention-kv',
+    shape: `1+${past}x${HEADS}x${DIM}`,
+    ops: 4 * HEADS * DIM * (past + 1),
+    // Keys and values are what there is to read.
+    bytes: 4 * (2 * HEADS + 2 * KV_HEADS * (past + 1)) * DIM,
+    operands: (make, backend) => [
+      ...[make([1, HEADS, DIM], 1), make([1, KV_HEADS, DIM], 2), make([1, KV_HEADS, DIM], 3)],
+      ...[make([past, KV_HEADS, DIM], 4), make([past, KV_HEADS, DIM], 5)],
+      keep(tensor(Int32Array.of(0, 1), [1, 2], { backend })),
+    ],
+    run: ([q, k, v, kPast, vPast, segments]) =>
+      attention(q, k, v, { segments, causal: true, past: { k: kPast, v: vPast, length: past } }),
+    *expected([q, k, v, kPast, vPast]) {
+      const behind = (before: ArrayLike<number>, own: ArrayLike<number>) => [
+        ...Array.from(before),
+        ...Array.from(own),
+      ];
+      // The query is the last row of a sequence whose other queries nobody looks at.
+      const queries = [...new Array<number>(past * HEADS * DIM).fill(0), ...Array.from(q)];
+      for (const h of [0, HEADS - 1]) {
+        const values = attended([queries, behind(kPast, k), behind(vPast, v)], past, h, 0);
+        for (const [i, value] of values.entries()) yield [h * DIM + i, value];
+      }
+    },
+  };
+}
+
 /** d sum(attention) / dv: each value's gradient is the attention that it gets, over all tokens. */
 function gradient(length: number): TensorCase {
   const forward = sequences(1, length);
@@ -93,7 +123,7 @@ function gradient(length: number): TensorCase {
   };
 }
 
-/** A long sequence, a batch of short ones, and the gradient that only the side network needs. */
+/** A long sequence, a batch of short ones, a token at a time, and the gradient that only the side network needs. */
 export function* cases(): Generator<BenchCase> {
   for (const [count, length] of [
     [1, 128],
@@ -103,5 +133,6 @@ export function* cases(): Generator<BenchCase> {
   ]) {
     yield* onBackends(sequences(count, length));
   }
+  for (const past of [64, 511]) yield* onBackends(decoding(past));
   yield* onBackends(gradient(128));
 }

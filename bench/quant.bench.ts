@@ -1,5 +1,6 @@
-// Integer matmuls of quant/ in every variant that this engine runs, on a model's shapes.
+// Integer matmuls of quant/, and rows out of a packed matrix, in every variant that this engine runs, on a model's shapes.
 import {
+  gatherQuantizedRows,
   installQuant,
   kernelVariant,
   linearQuantized,
@@ -161,6 +162,39 @@ function prepareRows(name: string, backend: Backend, m: number, k: number): Prep
   };
 }
 
+/** Rows that a batch's words take out of an embedding, as many as there are tokens in it. */
+const GATHERED = { count: 128, table: 4096, width: 576 };
+
+function prepareGather(name: string, backend: Backend, format: 'qc8w' | 'qb4w/32'): Prepared {
+  const { count, table, width } = GATHERED;
+  const values = valuesOf(table * width, 4);
+  const w = (
+    format === 'qc8w'
+      ? packQc8w(values, table, width, { backend })
+      : packQb4w(values, table, width, { backend, groupSize: 32 })
+  ) as PackedLinear;
+  const numbers = Int32Array.from({ length: count }, (_, i) => (7919 * i) % table);
+  const ids = keep(tensor(numbers, [count], { backend }));
+  const got = scope(() => gatherQuantizedRows(w, ids).toFloat32());
+  const gather = format === 'qc8w' ? 'gatherRowsQc8w' : 'gatherRowsQb4w';
+  const expected = new Float32Array(count * width);
+  scalarKernels[gather](
+    ...([expected, w.packed.toArray(), w.scales.toArray(), w.mins?.toArray() ?? null] as const),
+    ...([numbers, count, width, w.paddedInner, w.groupSize] as const),
+  );
+  expected.forEach((value, i) => {
+    if (!Object.is(got[i], value))
+      throw new Error(`${name}: [${i}] is ${got[i]}, the twin gives ${value}`);
+  });
+  return {
+    run: () => scope(() => backend.read(gatherQuantizedRows(w, ids).handle, 'f32', 1)[0]),
+    dispose: () => {
+      w.dispose();
+      ids.dispose();
+    },
+  };
+}
+
 /** Bytes of a packed matrix beside activations in 8 bits and results in f32. */
 function bytesOf(format: (typeof FORMATS)[number], { m, k, n }: MatmulShape): number {
   const [kind, group] = format.split('+')[0].split('/');
@@ -189,6 +223,19 @@ export function* cases(): Generator<BenchCase> {
         arithmetic: null,
         heavy: !chosen,
         prepare: () => prepareRows(name, backend, m, k),
+      };
+    }
+    for (const format of ['qc8w', 'qb4w/32'] as const) {
+      const { count, table, width } = GATHERED;
+      const name = `quant/gather/${format}/${label}/${count}of${table}x${width}`;
+      yield {
+        name,
+        variant: kernelVariant(backend, format === 'qc8w' ? 'gatherRowsQc8w' : 'gatherRowsQb4w'),
+        ops: 0,
+        bytes: count * width * (4 + (format === 'qc8w' ? 1 : 0.5)),
+        arithmetic: null,
+        heavy: !chosen,
+        prepare: () => prepareGather(name, backend, format),
       };
     }
     for (const format of FORMATS) {

@@ -1,12 +1,17 @@
-// What moves memory more than it computes: norms, softmax, activations, the loss and the optimizer.
+// What moves memory more than it computes: norms, softmax, activations, rotary positions, rows of a table,
+// the loss and the optimizer.
 import {
   adamw,
   concat,
   crossEntropy,
+  gatherRows,
   gelu,
   keep,
+  layerNorm,
   ones,
   rmsNorm,
+  rope,
+  siluMul,
   softmax,
   tensor,
 } from '../src/tensor/index.ts';
@@ -62,6 +67,22 @@ function* norms(rows: number, d: number): Generator<BenchCase> {
   });
   yield* onBackends({
     ...common,
+    family: 'layer-norm',
+    operands: (make) => [make([rows, d], 1), make([d], 2), make([d], 3)],
+    run: ([x, weight, bias]) => layerNorm(x, weight, bias, EPS),
+    *expected([x, weight, bias]) {
+      for (const row of new Set([0, rows - 1])) {
+        const values = rowOf(x, row, d);
+        const mean = values.reduce((sum, v) => sum + v, 0) / d;
+        const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / d;
+        for (const [i, v] of values.entries()) {
+          yield [row * d + i, ((v - mean) / Math.sqrt(variance + EPS)) * weight[i] + bias[i]];
+        }
+      }
+    },
+  });
+  yield* onBackends({
+    ...common,
     family: 'softmax',
     operands: (make) => [make([rows, d], 1)],
     run: ([x]) => softmax(x),
@@ -85,6 +106,69 @@ function* activations(count: number): Generator<BenchCase> {
     run: ([x]) => gelu(x),
     *expected([x]) {
       for (let i = 0; i < count; i += 97) yield [i, (x[i] / 2) * (1 + erf(x[i] / Math.SQRT2))];
+    },
+  });
+}
+
+function* gatedUnits(count: number): Generator<BenchCase> {
+  yield* onBackends({
+    family: 'silu-mul',
+    shape: String(count),
+    ops: 0,
+    bytes: bytes(3 * count),
+    operands: (make) => [make([count], 1), make([count], 2)],
+    run: ([gate, up]) => siluMul(gate, up),
+    *expected([gate, up]) {
+      for (let i = 0; i < count; i += 97) yield [i, (gate[i] / (1 + Math.exp(-gate[i]))) * up[i]];
+    },
+  });
+}
+
+function* rotaries(tokens: number, heads: number, headDim: number): Generator<BenchCase> {
+  const half = headDim / 2;
+  yield* onBackends({
+    family: 'rope',
+    shape: `${tokens}x${heads}x${headDim}`,
+    ops: 0,
+    bytes: bytes(2 * tokens * heads * headDim),
+    operands: (make, backend) => {
+      const positions = Int32Array.from({ length: tokens }, (_, t) => tokens - 1 - t);
+      return [
+        ...[make([tokens, heads, headDim], 1), make([tokens, half], 2), make([tokens, half], 3)],
+        keep(tensor(positions, [tokens], { backend })),
+      ];
+    },
+    run: ([x, cos, sin, positions]) => rope(x, cos, sin, positions),
+    *expected([x, cos, sin, positions]) {
+      for (const t of new Set([0, tokens - 1])) {
+        for (let h = 0; h < heads; h++) {
+          for (let j = 0; j < half; j++) {
+            const [at, angle] = [(t * heads + h) * headDim + j, positions[t] * half + j];
+            const [a, b] = [x[at], x[at + half]];
+            yield [at, a * cos[angle] - b * sin[angle]];
+            yield [at + half, b * cos[angle] + a * sin[angle]];
+          }
+        }
+      }
+    },
+  });
+}
+
+function* gathers(count: number, table: number, d: number): Generator<BenchCase> {
+  yield* onBackends({
+    family: 'gather-rows',
+    shape: `${count}of${table}x${d}`,
+    ops: 0,
+    bytes: bytes(2 * count * d),
+    operands: (make, backend) => {
+      const ids = Int32Array.from({ length: count }, (_, i) => (7919 * i) % table);
+      return [make([table, d], 1), keep(tensor(ids, [count], { backend }))];
+    },
+    run: ([rows, ids]) => gatherRows(rows, ids),
+    *expected([rows, ids]) {
+      for (const i of new Set([0, count - 1])) {
+        for (let j = 0; j < d; j++) yield [i * d + j, rows[ids[i] * d + j]];
+      }
     },
   });
 }
@@ -169,6 +253,9 @@ function* copies(rows: number, d: number): Generator<BenchCase> {
 export function* cases(): Generator<BenchCase> {
   for (const rows of [16, 128, 2048]) yield* norms(rows, 576);
   yield* activations(128 * 1536);
+  yield* gatedUnits(128 * 1536);
+  for (const tokens of [1, 128]) yield* rotaries(tokens, 9, 64);
+  yield* gathers(128, 4096, 576);
   yield* losses(64, 77);
   yield* losses(32, 49_152);
   for (const count of [100_000, 2_000_000]) yield* optimizers(count);
