@@ -61,19 +61,19 @@ await greet(device, {
 const timed: Parameters<typeof runJob>[1] = {
   calibrate: (samples) => engine.calibrate(samples),
   useCalibration: (calibration) => engine.useCalibration(calibration),
-  // Fields are evaluated in order: the clock is read before and after.
-  encode: (samples) => ({ startMs: clockMs(), ...engine.encode(samples), endMs: clockMs() }),
+  encodeLayers(...of) {
+    const startMs = clockMs();
+    return { ...engine.encodeLayers(...of), startMs, endMs: clockMs() };
+  },
 };
 const training: TrainingOptions = {
   ...{ side: 'parallel', baselines: [], epochs: 10, batchSize: 16, learningRate: 1e-2, rank: 8 },
   ...{ warmupRatio: 0.1, weightDecay: 0, maxGradNorm: 1, alphaStart: 0, gateRate: 1 },
-  ...{ head: 'dense', tapDropout: 0, labelSmoothing: 0 },
-  ...{ refit: false, seed: 1 },
+  ...{ head: 'dense', tapDropout: 0, labelSmoothing: 0, refit: false, seed: 1 },
 };
 const job = { plan, width, train: rows(240), valid: rows(60), training };
 const { metrics, files, bytes } = await runJob(device, timed, job, new Tracer('device'));
-await device.close();
-await session;
+await Promise.all([device.close(), session]);
 for (const [name, adapter] of files) console.log(`${name}: ${adapter.byteLength} bytes`);
 console.log(`${bytes.up} bytes up, ${bytes.down} down; ${JSON.stringify(metrics)}`);
 engine.dispose();

@@ -1,8 +1,11 @@
 import type { Sample } from '../data/index.ts';
 import type {
+  BatchCounts,
+  ComputeTime,
   EncodedBatch,
   EncodingEngine,
   LabelLossRequest,
+  OnLayer,
   Probabilities,
   TapPlan,
   TimedBatch,
@@ -89,6 +92,12 @@ export interface DeviceMemory {
   readonly buffers: number;
 }
 
+/** What is sent of a batch's layer, by its place in the plan. */
+export interface EncodedLayer {
+  readonly index: number;
+  readonly bytes: Uint8Array;
+}
+
 /** A prompt and how it is to be continued. */
 export interface GenerateRequest extends SamplingOptions {
   readonly prompt: string;
@@ -171,8 +180,18 @@ export class DeviceThread implements EncodingEngine {
     return this.rpc.call('useCalibration', calibration);
   }
 
-  encode(samples: readonly Sample[]): Promise<TimedBatch> {
-    return this.rpc.call('encode', samples);
+  encodeLayers(samples: readonly Sample[], onLayer: OnLayer): Promise<BatchCounts & ComputeTime> {
+    const onEvent = ({ index, bytes }: EncodedLayer) => onLayer(index, bytes);
+    return this.rpc.call('encodeLayers', samples, { onEvent });
+  }
+
+  /** The same, all layers together. */
+  async encode(samples: readonly Sample[]): Promise<TimedBatch> {
+    const taps: Uint8Array[] = [];
+    const counts = await this.encodeLayers(samples, (index, bytes) => {
+      taps[index] = bytes;
+    });
+    return { ...counts, taps };
   }
 
   labelLoss(request: LabelLossRequest): Promise<TimedLoss> {

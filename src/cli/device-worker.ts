@@ -1,11 +1,12 @@
 /** Entry of the device's compute thread: owns the backend, the backbone and the adapters. */
 import type { Sample } from '../data/index.ts';
 import type {
+  BatchCounts,
+  ComputeTime,
   DeviceEngine,
   EncodedBatch,
   LabelLossRequest,
   TapPlan,
-  TimedBatch,
   TimedLoss,
   Wording,
 } from '../device/index.ts';
@@ -20,6 +21,7 @@ import { type BenchRun, type BenchTest, checkEngine, prepareBench } from './benc
 import type {
   DeviceInfo,
   DeviceMemory,
+  EncodedLayer,
   GenerateRequest,
   LoadModelOptions,
 } from './device-thread.ts';
@@ -83,11 +85,12 @@ serveRpc(parentPort(), {
 
   useCalibration: (calibration: ChannelAffine) => loaded().useCalibration(calibration),
 
-  encode(samples: readonly Sample[], { transfer }): TimedBatch {
+  encodeLayers(samples: readonly Sample[], { emit }): BatchCounts & ComputeTime {
     const startMs = monotonicMs();
-    const batch = loaded().encode(samples);
-    transfer(...batch.taps.map((bytes) => bytes.buffer as ArrayBuffer));
-    return { ...batch, startMs, endMs: monotonicMs() };
+    const counts = loaded().encodeLayers(samples, (index, bytes) => {
+      emit({ index, bytes } satisfies EncodedLayer, bytes.buffer as ArrayBuffer);
+    });
+    return { ...counts, startMs, endMs: monotonicMs() };
   },
 
   labelLoss(request: LabelLossRequest, { transfer }): TimedLoss {

@@ -31,10 +31,8 @@ import { checkLayers, shapeOfPlan, type TapPlan } from './tap-plan.ts';
 import { poolTaps, takeTokens } from './tap-pooling.ts';
 import { tailTokens, type WordedSample, wordSample } from './wording.ts';
 
-/** What came of a batch, whatever form its taps have. */
-export interface TapBatch<Taps> {
-  /** Per tapped layer. */
-  readonly taps: Taps[];
+/** What a batch was, beside its taps. */
+export interface BatchCounts {
   readonly samples: number;
   /** Tokens run through the backbone. */
   readonly tokens: number;
@@ -44,11 +42,20 @@ export interface TapBatch<Taps> {
   readonly next?: Pick<LossTokens, 'labels' | 'counts'>;
 }
 
+/** What came of a batch, whatever form its taps have. */
+export interface TapBatch<Taps> extends BatchCounts {
+  /** Per tapped layer. */
+  readonly taps: Taps[];
+}
+
 /** A batch after the backbone: pooled taps `[B*K, D]` a layer; of a language model B are its loss tokens. */
 export type PooledBatch = TapBatch<Float32Array>;
 
 /** A batch as it is sent: the codec's bytes of `[B*K, D]` a layer. */
 export type EncodedBatch = TapBatch<Uint8Array>;
+
+/** Hears what is sent of a batch's layer, by its place in the plan. */
+export type OnLayer = (index: number, bytes: Uint8Array) => void;
 
 /** What a language model's next-token losses over some samples sum up to, in nats. */
 export interface TokenScores {
@@ -131,8 +138,11 @@ export class DeviceEngine {
    */
   calibrate(samples: readonly Sample[]): ChannelAffine {
     const { shape } = this;
-    const { taps } = this.run(samples, (pooled) => calibrateLayer(pooled, shape));
-    this.calibration = joinLayers(taps);
+    const layers: ChannelAffine[] = [];
+    this.run(samples, (index, pooled) => {
+      layers[index] = calibrateLayer(pooled, shape);
+    });
+    this.calibration = joinLayers(layers);
     return this.calibration;
   }
 
@@ -141,29 +151,44 @@ export class DeviceEngine {
     this.calibration = calibration;
   }
 
+  /** Runs samples through the backbone and encodes what is sent of them. @throws as `encodeLayers` */
+  encode(samples: readonly Sample[]): EncodedBatch {
+    const taps: Uint8Array[] = [];
+    const counts = this.encodeLayers(samples, (index, bytes) => {
+      taps[index] = bytes;
+    });
+    return { ...counts, taps };
+  }
+
   /**
-   * Runs samples through the backbone and encodes what is sent of them, a layer as it is done: in f32
-   * only one is ever held, where a language model's tokens make them large.
+   * The same, each layer handed over while those above it are still to be computed: in f32 only one
+   * is ever held, where a language model's tokens make them large.
    * @throws UsageError before `calibrate` or `useCalibration`
    */
-  encode(samples: readonly Sample[]): EncodedBatch {
+  encodeLayers(samples: readonly Sample[], onLayer: OnLayer): BatchCounts {
     const { bits } = this.currentPlan();
     const { calibration, shape } = this;
     if (!calibration) throw new UsageError('device: calibrate comes before encode');
     const codec = { bits, calibration };
-    return this.run(samples, (pooled, layer) => encodeLayer(pooled, layer, shape, codec));
+    return this.run(samples, (index, pooled) => {
+      onLayer(index, encodeLayer(pooled, index, shape, codec));
+    });
   }
 
   /** Runs samples through the backbone; per planned layer the pooled taps `[B*K, D]`. */
   pool(samples: readonly Sample[]): PooledBatch {
-    return this.run(samples, (pooled) => pooled);
+    const taps: Float32Array[] = [];
+    const counts = this.run(samples, (index, pooled) => {
+      taps[index] = pooled;
+    });
+    return { ...counts, taps };
   }
 
-  /** Runs samples through the backbone; what `use` makes of each planned layer's pooled taps. */
-  private run<Taps>(
+  /** Runs samples through the backbone; `use` is given each planned layer's pooled taps as they come. */
+  private run(
     samples: readonly Sample[],
-    use: (pooled: Float32Array, layer: number) => Taps,
-  ): TapBatch<Taps> {
+    use: (index: number, pooled: Float32Array) => void,
+  ): BatchCounts {
     const plan = this.currentPlan();
     let truncated = 0;
     const rows = samples.map((sample) => {
@@ -179,7 +204,6 @@ export class DeviceEngine {
       : undefined;
     const width = this.backbone.config.hiddenSize;
     const wanted = new Map(plan.layers.map((layer, index) => [layer, index]));
-    const taps: Taps[] = new Array(plan.layers.length);
     const batch = { ids, lengths, tokenTypes, past: this.prefix };
     const last = this.backbone.forward(batch, (layer, hidden) => {
       const index = wanted.get(layer);
@@ -190,12 +214,12 @@ export class DeviceEngine {
       const pooled = tokens
         ? takeTokens(rows, tokens.positions, width)
         : poolTaps(rows, lengths, width, plan.kinds as readonly TapKind[], this.tail);
-      taps[index] = use(pooled, index);
+      use(index, pooled);
     });
     last.dispose();
     const next = tokens && { labels: tokens.labels, counts: tokens.counts };
     return {
-      ...{ taps, samples: samples.length, tokens: ids.length, truncated },
+      ...{ samples: samples.length, tokens: ids.length, truncated },
       ...(next && { next }),
     };
   }

@@ -5,9 +5,11 @@
  */
 export { calibrate, encodePooled } from './calibration.ts';
 export {
+  type BatchCounts,
   DeviceEngine,
   disposeAdapter,
   type EncodedBatch,
+  type OnLayer,
   type PooledBatch,
   type Probabilities,
   type TapBatch,
@@ -15,6 +17,7 @@ export {
 } from './device-engine.ts';
 export type {
   CalibrationTables,
+  ComputeTime,
   EncodingEngine,
   JobOutcome,
   JobProgress,

@@ -9,16 +9,19 @@ import type {
   Split,
   StepMessage,
 } from '../transport/index.ts';
-import type { EncodedBatch } from './device-engine.ts';
+import type { BatchCounts, EncodedBatch, OnLayer } from './device-engine.ts';
 import type { LabelExchange, TimedLoss } from './label-answers.ts';
 import type { LabelLossRequest } from './label-loss.ts';
 import type { TapPlan } from './tap-plan.ts';
 
-/** A batch with the time it was computed in, by `monotonicMs` of this machine. */
-export interface TimedBatch extends EncodedBatch {
+/** The time that a batch was computed in, by `monotonicMs` of this machine. */
+export interface ComputeTime {
   readonly startMs: number;
   readonly endMs: number;
 }
+
+/** A batch with the time it was computed in. */
+export interface TimedBatch extends EncodedBatch, ComputeTime {}
 
 /** Whatever turns samples into activations: an engine in this thread or one in another. */
 export interface EncodingEngine {
@@ -26,8 +29,11 @@ export interface EncodingEngine {
   calibrate(samples: readonly Sample[]): Promise<ChannelAffine> | ChannelAffine;
   /** Encodes all that follows as an earlier start of the job did. */
   useCalibration(calibration: ChannelAffine): Promise<void> | void;
-  /** Runs samples through the backbone and encodes what is sent of them. */
-  encode(samples: readonly Sample[]): Promise<TimedBatch> | TimedBatch;
+  /** Runs samples through the backbone and encodes what is sent of them, a layer as it is done. */
+  encodeLayers(
+    samples: readonly Sample[],
+    onLayer: OnLayer,
+  ): Promise<BatchCounts & ComputeTime> | (BatchCounts & ComputeTime);
   /** Of a language model whose labels stay here: the loss of a server's states, and its gradient. */
   labelLoss?(request: LabelLossRequest): Promise<TimedLoss> | TimedLoss;
 }

@@ -1,4 +1,5 @@
 import { monotonicMs } from '../platform/clock.ts';
+import { encodedLength } from '../quant/index.ts';
 import type { Tracer } from '../trace/index.ts';
 import {
   type Connection,
@@ -6,13 +7,16 @@ import {
   type Split,
   TAPS_HEADER_BYTES,
 } from '../transport/index.ts';
-import type { EncodedBatch } from './device-engine.ts';
+import type { BatchCounts } from './device-engine.ts';
 import type { EncodingEngine, JobProgress, JobSpec, LabelledRow } from './job-spec.ts';
 
 /** Bytes of activations in one frame: small enough that nothing waits long behind one. */
 export const MAX_TILE_BYTES = 1024 * 1024;
 
-/** Computes and sends all rows but those of the first `held` batches; batch t travels while batch t+1 is computed. */
+/**
+ * Computes and sends all rows but those of the first `held` batches. A layer goes out while those above
+ * it are computed, and what is left of batch t while batch t+1 is.
+ */
 export async function sendRows(
   connection: Connection,
   engine: EncodingEngine,
@@ -28,7 +32,7 @@ export async function sendRows(
   let tokens = 0;
   let truncated = 0;
   let number = 0;
-  let sending: Promise<void> = Promise.resolve();
+  let sent: Promise<void> = Promise.resolve();
   for (const [split, rows] of [
     ['train', job.train],
     ['valid', job.valid],
@@ -40,13 +44,16 @@ export async function sendRows(
         samplesTotal -= part.length;
         continue;
       }
-      const batch = await engine.encode(part.map((row) => row.sample));
-      const { startMs, endMs } = batch;
+      const sending = new BatchSending(connection, job, { split, batch: id }, tracer, sent);
+      const { startMs, endMs, ...batch } = await engine.encodeLayers(
+        part.map((row) => row.sample),
+        (index, bytes) => sending.layer(index, bytes),
+      );
       const name = `forward ${split} ${id}`;
       tracer.span(name, 'compute', 'compute', startMs, endMs, { tokens: batch.tokens });
       // One batch may be on its way while the next is computed; a second would only wait there.
-      await sending;
-      sending = sendBatch(connection, job, split, id, part, batch, tracer).then(() => {
+      await sent;
+      sent = sending.end(part, batch.next).then(() => {
         samplesSent += part.length;
         progress.onBatch?.({
           split,
@@ -58,13 +65,13 @@ export async function sendRows(
           bytesSent: connection.bytesSent.total,
         });
       });
-      // Seen by the next `await sending`; until then a broken line must not count as unhandled.
-      sending.catch(() => {});
+      // Seen by the next `await sent`; until then a broken line must not count as unhandled.
+      sent.catch(() => {});
       tokens += batch.tokens;
       truncated += batch.truncated;
     }
   }
-  await sending;
+  await sent;
   await connection.send({
     type: 'finish',
     rows: { train: job.train.length, valid: job.valid.length },
@@ -72,44 +79,76 @@ export async function sendRows(
   return { tokens, truncated };
 }
 
-/** A frame a layer, or more where rows are many, then the frame that says which rows they were. */
-async function sendBatch(
-  connection: Connection,
-  job: JobSpec,
-  split: Split,
-  batch: number,
-  rows: readonly LabelledRow[],
-  encoded: EncodedBatch,
-  tracer: Tracer,
-): Promise<void> {
-  const { plan, width } = job;
-  const startMs = monotonicMs();
-  const before = connection.bytesSent.total;
-  const tap = { type: 'taps', batch, split, kindStart: 0, width, bits: plan.bits } as const;
-  const kindCount = plan.kinds.length;
-  const { next } = encoded;
-  const count = next?.labels.length ?? rows.length;
-  const rowBytes = encoded.taps[0].length / count;
-  const room = connection.largestDataFrame - FRAME_HEADER_BYTES - TAPS_HEADER_BYTES;
-  const tileRows = Math.max(1, Math.floor(Math.min(room, MAX_TILE_BYTES) / rowBytes));
-  for (const [index, layer] of plan.layers.entries()) {
-    for (let rowStart = 0; rowStart < count; rowStart += tileRows) {
-      const rowCount = Math.min(tileRows, count - rowStart);
-      const data = encoded.taps[index].subarray(
-        rowStart * rowBytes,
-        (rowStart + rowCount) * rowBytes,
-      );
-      await connection.send({ ...tap, layer, kindCount, rowStart, rowCount, data });
-    }
+/** A batch on its way: a frame a layer, or more where rows are many, then the frame that says which rows they were. */
+class BatchSending {
+  private readonly connection: Connection;
+  private readonly job: JobSpec;
+  private readonly of: { readonly split: Split; readonly batch: number };
+  private readonly tracer: Tracer;
+  /** What was handed over is on its way, in order. */
+  private last: Promise<void>;
+  private startMs: number | undefined;
+  private bytesBefore = 0;
+
+  /** @param after what goes out first */
+  constructor(
+    connection: Connection,
+    job: JobSpec,
+    of: BatchSending['of'],
+    tracer: Tracer,
+    after: Promise<void>,
+  ) {
+    this.connection = connection;
+    this.job = job;
+    this.of = of;
+    this.tracer = tracer;
+    this.last = after;
   }
-  await connection.send({
-    type: 'batch',
-    batch,
-    split,
-    rows: rows.map((row) => row.id),
-    labels: next ? (job.lm?.head ? [...next.labels] : []) : rows.map((row) => row.label),
-    ...(next && { counts: [...next.counts] }),
-  });
-  const bytes = connection.bytesSent.total - before;
-  tracer.span(`send ${split} ${batch}`, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
+
+  /** Sends a layer behind what was handed over before. */
+  layer(index: number, bytes: Uint8Array): void {
+    this.next(async () => {
+      this.startMs ??= monotonicMs();
+      this.bytesBefore ||= this.connection.bytesSent.total;
+      const { plan, width } = this.job;
+      const { largestDataFrame } = this.connection;
+      const kindCount = plan.kinds.length;
+      const rowBytes = kindCount * encodedLength(1, width, plan.bits);
+      const room = largestDataFrame - FRAME_HEADER_BYTES - TAPS_HEADER_BYTES;
+      const tileRows = Math.max(1, Math.floor(Math.min(room, MAX_TILE_BYTES) / rowBytes));
+      const count = bytes.length / rowBytes;
+      const tap = { type: 'taps', ...this.of, kindStart: 0, width, bits: plan.bits } as const;
+      for (let rowStart = 0; rowStart < count; rowStart += tileRows) {
+        const rowCount = Math.min(tileRows, count - rowStart);
+        const data = bytes.subarray(rowStart * rowBytes, (rowStart + rowCount) * rowBytes);
+        const layer = plan.layers[index];
+        await this.connection.send({ ...tap, layer, kindCount, rowStart, rowCount, data });
+      }
+    });
+  }
+
+  /** Ends the batch; resolves when all of it went out. */
+  end(rows: readonly LabelledRow[], next: BatchCounts['next']): Promise<void> {
+    const { connection, job, of, tracer } = this;
+    return this.next(async () => {
+      await connection.send({
+        type: 'batch',
+        ...of,
+        rows: rows.map((row) => row.id),
+        labels: next ? (job.lm?.head ? [...next.labels] : []) : rows.map((row) => row.label),
+        ...(next && { counts: [...next.counts] }),
+      });
+      const bytes = connection.bytesSent.total - this.bytesBefore;
+      const startMs = this.startMs ?? monotonicMs();
+      const name = `send ${of.split} ${of.batch}`;
+      tracer.span(name, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
+    });
+  }
+
+  private next(send: () => Promise<void>): Promise<void> {
+    this.last = this.last.then(send);
+    // Seen by who awaits the end; until then a broken line must not count as unhandled.
+    this.last.catch(() => {});
+    return this.last;
+  }
 }

@@ -26,8 +26,8 @@ interface WireError {
 
 /** What a handler is given besides its argument. */
 export interface RpcContext {
-  /** Tells the caller something while the call runs. */
-  emit(event: unknown): void;
+  /** Tells the caller something while the call runs; the buffers are moved instead of copied. */
+  emit(event: unknown, ...transfer: ArrayBuffer[]): void;
   /** Buffers of the result to move instead of copy. */
   transfer(...buffers: ArrayBuffer[]): void;
 }
@@ -78,7 +78,8 @@ export function serveRpc(port: WorkerPort, handlers: RpcHandlers): void {
     const { id, method, args } = call;
     const moved: ArrayBuffer[] = [];
     const context: RpcContext = {
-      emit: (event) => port.postMessage({ kind: 'event', id, event } satisfies RpcMessage),
+      emit: (event, ...buffers) =>
+        port.postMessage({ kind: 'event', id, event } satisfies RpcMessage, buffers),
       transfer: (...buffers) => moved.push(...buffers),
     };
     try {

@@ -15,6 +15,7 @@ import {
   type DeviceEngine,
   greet,
   type LabelledRow,
+  type OnLayer,
   runJob,
   shapeOfPlan,
   type TapPlan,
@@ -133,9 +134,9 @@ async function overMemory(job: Job): Promise<Map<string, Uint8Array>> {
   const timed = {
     calibrate: (samples: readonly Sample[]) => engine.calibrate(samples),
     useCalibration: engine.useCalibration.bind(engine),
-    encode(samples: readonly Sample[]) {
+    encodeLayers(samples: readonly Sample[], onLayer: OnLayer) {
       const startMs = clockMs();
-      return { ...engine.encode(samples), startMs, endMs: clockMs() };
+      return { ...engine.encodeLayers(samples, onLayer), startMs, endMs: clockMs() };
     },
   };
   const width = config.hiddenSize;
