@@ -292,7 +292,7 @@ export function addTapFlags(command: Command): Command {
     )
     .option(
       '--prefix-shots <n>',
-      'labelled training rows in front of every prompt, run once; 0 for none',
+      'training rows, with their labels or completions, in front of every prompt, run once; 0 for none',
       integer(0),
       0,
     );

@@ -58,7 +58,7 @@ mobillm eval --model ${shellWord(base.name)} --adapter-path . --data DIR
 | input | |
 |---|---|
 | template | ${config.lm?.chat ? "the model's chat template" : cell(JSON.stringify(config.template))} |
-| examples in front | ${config.prefix ? `${config.prefix.split('\n').length} lines` : 'none'} |
+| examples in front | ${examplesOf(config)} |
 | longest sample | ${config.max_seq_length} tokens |
 | tapped layers | ${config.layers.join(' ')} |
 | tokens read | ${config.taps.join(', ')} |
@@ -79,4 +79,10 @@ ${rows(metrics)}
 Figures are of the run that made this folder. The hidden states it was trained from were sent to
 a server; they can reveal much of the text they came from.
 `;
+}
+
+/** What stands in front of every prompt. */
+function examplesOf({ prefix, lm }: AdapterConfig): string {
+  if (lm?.shots) return `${lm.shots.length} rows`;
+  return prefix ? `${prefix.split('\n').length} lines` : 'none';
 }

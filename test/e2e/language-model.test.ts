@@ -75,6 +75,33 @@ test('eval gives the figures of the report; generate says what was learnt', asyn
   assert.doesNotMatch(unsaid, /and|again/);
 });
 
+test('with examples in front an adapter carries them: eval gives the figures of its report again', async () => {
+  const name = 'examples';
+  const trained = await runCli(
+    trainArgs(name, '--prefix-shots', '2', '--max-seq-length', '40', '--epochs', '1'),
+  );
+  assert.equal(trained.code, 0, trained.stderr);
+  const { tokens, test: tested } = JSON.parse(trained.stdout) as TrainReport;
+  assert.ok(tokens.prefix > 0);
+  const folder = space.path(name);
+  const config = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8'));
+  assert.deepEqual(Object.keys(config.lm.shots[1]), ['text', 'label']);
+  assert.match(readFileSync(join(folder, 'README.md'), 'utf8'), /examples in front \| 2 rows/);
+  const answer = ['--answer-regex', 'again', '-n', '2'];
+  const [evaluated, said] = await Promise.all([
+    runCli(['eval', '--data', data, '--adapter-path', folder, '--json', ...answer]),
+    runCli(['generate', '--adapter-path', folder, '-p', 'say ab', '-n', '5', '--json']),
+  ]);
+  assert.equal(evaluated.code, 0, evaluated.stderr);
+  const { perplexity, basePerplexity } = JSON.parse(evaluated.stdout);
+  assert.ok('perplexity' in tested.parallel);
+  assert.deepEqual(
+    { perplexity, basePerplexity },
+    { perplexity: tested.parallel.perplexity, basePerplexity: tested.parallel.basePerplexity },
+  );
+  assert.equal(said.code, 0, said.stderr);
+});
+
 test('a tuned model is sampled: the same seed, the same text; it streams what it makes', async () => {
   const sample = (...flags: string[]) =>
     runCli([
