@@ -177,6 +177,7 @@ async function trainSteps(gpu: GpuBackend): Promise<void> {
     webasm: 'fused-sync',
     webgpu: 'fused-encoder',
     webgl2: 'kernels',
+    headlessgl: 'kernels',
     cpu: 'generic',
   };
   const expected = await trainSide(cpuBackend(), { calls: 3 });

@@ -1,5 +1,8 @@
-import { after } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { gpuBackend } from '../../../src/tensor/backends/gpu/index.ts';
+import { BackendError } from '../../../src/tensor/errors.ts';
+import { onGpu } from '../../browser/page/gpu-accuracy.ts';
+import { TRAPS } from '../../support/gpu-traps.ts';
 import { compareWithCpu } from './compare.ts';
 
 /*
@@ -13,4 +16,19 @@ for (const [mode, runs] of [
   const gpu = await gpuBackend({ mode });
   after(() => gpu.destroy());
   compareWithCpu(gpu, () => runs);
+}
+
+// Its binary is made for one version of Node, from source, in half an hour: no dependency of tests.
+const headless = await gpuBackend({ mode: 'headlessgl' }).catch((error) => {
+  if (error instanceof BackendError) return error;
+  throw error;
+});
+if (headless instanceof BackendError) {
+  test('kernels on headless GL', { skip: headless.message }, () => {});
+} else {
+  after(() => headless.destroy());
+  compareWithCpu(headless, () => 3, onGpu);
+  describe(`${headless.description}: where gpu.js goes wrong silently`, () => {
+    for (const { name, run } of TRAPS) test(name, () => run(headless));
+  });
 }

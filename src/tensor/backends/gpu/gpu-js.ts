@@ -84,6 +84,7 @@ export interface GpuJsModule {
   readonly GPU: {
     new (settings: { mode: string }): GpuJs;
     readonly isWebGL2Supported: boolean;
+    readonly isHeadlessGLSupported: boolean;
     readonly isWebAssemblySupported: boolean;
     isWebGPUAvailable(): Promise<boolean>;
   };
@@ -91,8 +92,8 @@ export interface GpuJsModule {
   input(data: Float32Array, size: readonly number[]): unknown;
 }
 
-/** Where gpu.js runs kernels: a GPU by WebGPU or WebGL 2, WebAssembly, plain JavaScript. */
-export const GPU_MODES = ['webgpu', 'webgl2', 'webasm', 'cpu'] as const;
+/** Where gpu.js runs kernels: a GPU by WebGPU, WebGL 2 or Node's package `gl`, WebAssembly, plain JavaScript. */
+export const GPU_MODES = ['webgpu', 'webgl2', 'headlessgl', 'webasm', 'cpu'] as const;
 
 /** One of `GPU_MODES`. */
 export type GpuMode = (typeof GPU_MODES)[number];
@@ -146,6 +147,8 @@ export async function adapterOf(mode: GpuMode): Promise<GpuAdapter | null> {
     const software = Boolean(isFallbackAdapter || adapter.isFallbackAdapter);
     return { name, software: software || SOFTWARE.test(name) };
   }
+  // It tells nobody what draws for it, so that it cannot count as a GPU.
+  if (mode === 'headlessgl') return { name: 'headless GL', software: true };
   if (mode !== 'webgl2') return null;
   const gl = new OffscreenCanvas(1, 1).getContext('webgl2');
   if (!gl) return null;
@@ -162,6 +165,8 @@ async function missing(module: GpuJsModule, mode: GpuMode): Promise<string | und
       return (await module.GPU.isWebGPUAvailable()) ? undefined : 'no WebGPU adapter answers';
     case 'webgl2':
       return module.GPU.isWebGL2Supported ? undefined : 'there is no WebGL 2';
+    case 'headlessgl':
+      return module.GPU.isHeadlessGLSupported ? undefined : 'the package gl does not load here';
     case 'webasm':
       return module.GPU.isWebAssemblySupported ? undefined : 'there is no WebAssembly';
     case 'cpu':
@@ -199,15 +204,25 @@ export async function chooseMode(
   throw new BackendError(`gpuBackend: nothing runs here: ${reasons.join('; ')}`);
 }
 
+/** Whether gpu.js draws in this mode, and calls it `gpu`. */
+export function isWebGl(mode: GpuMode): boolean {
+  return mode === 'webgl2' || mode === 'headlessgl';
+}
+
+/** Which WebGL a context is of; undefined of neither that is used here. */
+function webGlOf(context: unknown): GpuMode | undefined {
+  if (typeof WebGL2RenderingContext !== 'undefined' && context instanceof WebGL2RenderingContext) {
+    return 'webgl2';
+  }
+  // An extension that the package `gl` alone has.
+  const gl = context as { getExtension?(name: string): unknown } | null | undefined;
+  return gl?.getExtension?.('STACKGL_destroy_context') ? 'headlessgl' : undefined;
+}
+
 /** Whether a built kernel runs where it was meant to; the reason if not. */
 export function strayedFrom(mode: GpuMode, kernel: GpuJsKernel): string | undefined {
   const { context, fallbackReason } = kernel.kernel;
   const ran = kernel.kernel.constructor.mode;
-  // Every WebGL kernel calls its mode "gpu"; which WebGL it is shows in the context.
-  const isGl2 =
-    ran === 'gpu' &&
-    typeof WebGL2RenderingContext !== 'undefined' &&
-    context instanceof WebGL2RenderingContext;
-  if (ran === mode || (mode === 'webgl2' && isGl2)) return undefined;
+  if (ran === mode || (ran === 'gpu' && webGlOf(context) === mode)) return undefined;
   return `ran on ${ran} instead of ${mode}${fallbackReason ? `: ${fallbackReason}` : ''}`;
 }

@@ -1,7 +1,14 @@
 import type { Backend, Kernels } from '../../backend.ts';
 import { bytesPerElement, newTypedArray, type TypedArray } from '../../dtype.ts';
 import { BackendError } from '../../errors.ts';
-import { adapterOf, chooseMode, type GpuAdapter, type GpuMode, loadGpuJs } from './gpu-js.ts';
+import {
+  adapterOf,
+  chooseMode,
+  type GpuAdapter,
+  type GpuMode,
+  isWebGl,
+  loadGpuJs,
+} from './gpu-js.ts';
 import { attentionKernels } from './kernels/attention.ts';
 import { codeKernels } from './kernels/codes.ts';
 import { elementwiseKernels } from './kernels/elementwise.ts';
@@ -128,7 +135,7 @@ function backendOver(
       return part(piece, await runtime.readAsync(runtime.held(piece)), numel, offset);
     },
     compile: (step) =>
-      runtime.mode === 'webgl2' ? stepKernels(runtime, step) : compileStep(runtime, step),
+      isWebGl(runtime.mode) ? stepKernels(runtime, step) : compileStep(runtime, step),
     memory: () => ({ bytes, peakBytes, allocations }),
     resources: () => runtime.resources(),
     destroy: () => runtime.destroy(),

@@ -226,8 +226,7 @@ async function destroyPlan(runtime: GpuRuntime, { pipeline, kernels }: Plan): Pr
 
 /** @throws BackendError when the plan ran elsewhere than it was meant to */
 function expectMode({ mode }: GpuRuntime, { backend, fallbackReason }: GpuJsPipeline): void {
-  const due = mode === 'webgl2' ? 'gpu' : mode; // what gpu.js calls every WebGL
-  if (backend !== due) {
+  if (backend !== mode) {
     throw new BackendError(`compile: the plan ran on ${backend}, not ${mode}: ${fallbackReason}`);
   }
 }

@@ -6,6 +6,7 @@ import {
   type GpuJsKernel,
   type GpuJsModule,
   type GpuMode,
+  isWebGl,
   type KernelValue,
   type Resident,
   type Rows,
@@ -64,7 +65,7 @@ export class GpuRuntime {
   constructor(module: GpuJsModule, mode: GpuMode) {
     this.module = module;
     this.mode = mode;
-    this.guarded = mode === 'webgpu' || mode === 'webgl2';
+    this.guarded = mode === 'webgpu' || isWebGl(mode);
     this.gpu = new module.GPU({ mode });
     const nothing = this.hostValue(1);
     nothing.host[0] = 1;
@@ -252,7 +253,7 @@ export class GpuRuntime {
    */
   destroyKernels(kernels: readonly GpuJsKernel[]): void {
     for (const kernel of kernels) kernel.destroy();
-    if (this.mode !== 'webgl2') return;
+    if (!isWebGl(this.mode)) return;
     const before = this.anchor;
     this.anchor = this.createKernel({ ...ANCHOR, output: new Value(1) });
     this.anchor();

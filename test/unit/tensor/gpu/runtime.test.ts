@@ -27,6 +27,7 @@ function pretended(options: {
   const module = { deleted: 0 };
   class GPU implements GpuJs {
     static isWebGL2Supported = has.includes('webgl2');
+    static isHeadlessGLSupported = has.includes('headlessgl');
     static isWebAssemblySupported = has.includes('webasm');
     static async isWebGPUAvailable(): Promise<boolean> {
       return has.includes('webgpu');
@@ -109,6 +110,8 @@ describe('the choice of a mode', () => {
       mode: 'webgl2',
       fallbackReason: 'webgpu: no WebGPU adapter answers',
     });
+    const { mode } = await chooseMode(pretended({ has: ['headlessgl', 'webasm'] }), 'auto');
+    assert.equal(mode, 'headlessgl');
     const best = await chooseMode(pretended({ has: ['webgpu'] }), 'auto');
     assert.deepEqual(best, { mode: 'webgpu', fallbackReason: null });
   });
@@ -119,6 +122,9 @@ describe('the choice of a mode', () => {
       message: 'gpuBackend: webgl2: there is no WebGL 2',
     });
     await assert.rejects(gpuBackend({ mode: 'webgpu' }), { code: 'E_BACKEND' });
+    await assert.rejects(chooseMode(pretended({}), 'headlessgl'), {
+      message: 'gpuBackend: headlessgl: the package gl does not load here',
+    });
   });
 });
 
