@@ -175,7 +175,8 @@ export async function dryRun(
           prefixTokens,
           ...(lossTokens && {
             lm: {
-              ...{ layers: shape.layers, bits: plan.bits, labelLoss: labelsOnDevice },
+              ...{ layers: shape.layers, bits: plan.bits },
+              ...{ sendsHead: !labelsOnDevice, labelLoss: labelsOnDevice },
               lossTokens: Math.max(
                 ...batches.map((rows) => tokensOf(Array.from(rows, (i) => lossTokens.train[i]))),
               ),

@@ -35,8 +35,10 @@ export interface PlannedLm {
   readonly bits: ActivationBits;
   /** Tokens of the widest batch that send activations; all of them unless told. */
   readonly lossTokens?: number;
-  /** Whether labels stay here, so that the loss is computed here. */
-  readonly labelLoss: boolean;
+  /** Whether the output head is sent, */
+  readonly sendsHead?: boolean;
+  /** or labels stay here, so that the loss is computed here. */
+  readonly labelLoss?: boolean;
   /** What is tuned, where rows are scored with it. */
   readonly scored?: SideOptions & { readonly side: string };
 }
@@ -47,11 +49,14 @@ export interface PlannedLm {
  */
 const RUNTIME_BYTES = 100e6;
 
-/** More in `train`: packages that talk to a server and judge what it says, and what they make. */
-const CONNECTED_BYTES = 60e6;
+/** Whether sources run, whose types are taken out in memory, and no compiled files. */
+const FROM_SOURCE = import.meta.url.endsWith('.ts');
 
-/** More where sources run that nobody compiled before: types are taken out of every file in memory. */
-const SOURCE_BYTES = import.meta.url.endsWith('.ts') && !process.env.NODE_COMPILE_CACHE ? 20e6 : 0;
+/** More in `train`: packages that talk to a server and judge what it says, and what they make. */
+const CONNECTED_BYTES = FROM_SOURCE ? 65e6 : 40e6;
+
+/** More where nobody compiled those sources before. */
+const SOURCE_BYTES = FROM_SOURCE && !process.env.NODE_COMPILE_CACHE ? 20e6 : 0;
 
 /** Of an entry of the vocabulary: its text, its place in tables, and pairs that make it. */
 const TOKEN_BYTES = 260;
@@ -127,12 +132,12 @@ async function lmBuffers(
 ): Promise<number> {
   const { vocabSize: vocab, hiddenSize: width } = backbone.config;
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const { layers, bits, lossTokens = tokens, labelLoss, scored } = lm;
+  const { layers, bits, lossTokens = tokens, sendsHead, labelLoss, scored } = lm;
   const loss = labelLoss ? await countLabelLoss(backbone, backend) : 0;
   // A batch under way while the next is computed, of which one layer is in f32.
   const rows = 2 * layers * encodedLength(lossTokens, width, bits) + 4 * lossTokens * width;
   // The head for the server, and a copy of it while its name is made.
-  const head = labelLoss ? 0 : 2 * encodedLength(vocab, width, 8);
+  const head = sendsHead ? 2 * encodedLength(vocab, width, 8) : 0;
   const scoring = scored ? await countScoring(backbone, backend, lengths, lm, scored) : 0;
   return Math.max(loss + rows, head, loss + scoring);
 }

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { AdapterConfig } from '../model/index.ts';
 import { FormatError } from '../tensor/errors.ts';
 import { planOfAdapter } from './adapter-config.ts';
 import type { SavedAdapter } from './adapter-folder.ts';
@@ -11,6 +12,7 @@ import {
   weightsOption,
 } from './flags.ts';
 import { loadDevice } from './load-device.ts';
+import type { PlannedLm } from './memory-plan.ts';
 import type { WeightPlace } from './packed-models.ts';
 
 /** What the commands that run an adapter share. */
@@ -45,6 +47,13 @@ export function addAdapterFlags(command: Command): Command {
     .addOption(packOption());
 }
 
+/** What memory rows of a language model take that are scored with an adapter. */
+function plannedLm({ layers, codec, ...config }: AdapterConfig): PlannedLm {
+  const { side, rank, head, alpha_start: alphaStart, gate_rate: gateRate } = config;
+  const scored = { side, rank, head, alphaStart, gateRate, tapDropout: 0 };
+  return { layers: layers.length, bits: codec.bits, scored };
+}
+
 /**
  * A device with the adapter's backbone, in the precision it was trained with, ready to classify
  * under the name `adapter`.
@@ -67,6 +76,8 @@ export async function openAdapter(
       memoryLimit: flags.memoryLimit,
       batchSize: flags.batchSize,
       maxSeqLength: config.max_seq_length,
+      // Who runs no batches scores none.
+      ...(config.lm && flags.batchSize !== undefined && { lm: plannedLm(config) }),
       pack: flags.pack,
     },
     { ...options, randomSeed: base.random_seed },

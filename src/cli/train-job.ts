@@ -181,7 +181,7 @@ function plannedLm(
   return {
     layers: layers(model.layers).length,
     bits: Number(activationBits) as ActivationBits,
-    labelLoss: labels === 'device',
+    ...{ sendsHead: labels === 'server', labelLoss: labels === 'device' },
     ...(data.test && { scored: options }),
   };
 }

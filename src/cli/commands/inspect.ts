@@ -120,7 +120,8 @@ async function planText(path: string, flags: InspectFlags): Promise<string> {
       ...(task === 'lm' && {
         lm: {
           layers: layerChoice('auto')(model.config.numHiddenLayers).length,
-          ...({ bits: 4, labelLoss: labels === 'device', scored: DEFAULT_LM_SIDE } as const),
+          ...({ bits: 4, scored: DEFAULT_LM_SIDE } as const),
+          ...{ sendsHead: labels === 'server', labelLoss: labels === 'device' },
         },
       }),
     };

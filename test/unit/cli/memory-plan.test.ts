@@ -136,7 +136,9 @@ describe('the plan of a device’s memory', () => {
       ] as const) {
         const plan = await planMemory(model, {
           ...{ precision: 'int4', weights, lengths },
-          ...(labels && { lm: { ...lm, labelLoss: labels === 'device' } }),
+          ...(labels && {
+            lm: { ...lm, sendsHead: labels === 'server', labelLoss: labels === 'device' },
+          }),
         });
         const sizes = [lengths.length, lengths[0]].map(String);
         const args = [MODEL, 'int4', weights, ...sizes, ...(labels ? [labels] : [])];
