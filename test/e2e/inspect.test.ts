@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { statSync, writeFileSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { runCli, workspace } from '../support/cli.ts';
+import { assertFails, runCli, workspace } from '../support/cli.ts';
 import { writeGguf } from '../support/gguf-writer.ts';
 
 const space = workspace();
@@ -20,6 +20,25 @@ test('inspect --json describes a model that runs', async () => {
   assert.equal(summary.tensors, undefined);
   const listed = JSON.parse((await runCli(['inspect', space.model, '--json', '--tensors'])).stdout);
   assert.equal(listed.tensors.length, 29);
+});
+
+test('inspect --plan tells what training takes, more of a language model, and what --labels has no meaning for', async () => {
+  const plan = (...flags: string[]) =>
+    runCli(['inspect', space.model, '--plan', '--batch-size', '2', ...flags]);
+  const [classes, server, device, wrong] = await Promise.all([
+    plan('--json'),
+    plan('--json', '--task', 'lm'),
+    plan('--task', 'lm', '--labels', 'device'),
+    plan('--labels', 'device'),
+  ]);
+  const [one, two] = [classes, server].map(({ stdout }) => JSON.parse(stdout));
+  assert.equal(two.memory.runtime, one.memory.runtime);
+  assert.ok(two.memory.buffers > one.memory.buffers, `${classes.stdout} ${server.stdout}`);
+  assert.match(
+    device.stdout,
+    /2 samples of 256 tokens of a language model, --labels device: about/,
+  );
+  assertFails(wrong, 2, /--labels: only a language model's output head is frozen/);
 });
 
 test('inspect says in words why a file does not run, and keeps its text out of the terminal', async () => {

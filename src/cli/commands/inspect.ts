@@ -114,6 +114,11 @@ async function planText(path: string, flags: InspectFlags): Promise<string> {
   checkLabels(labels, task);
   const { model, close } = await openModelPath(path);
   try {
+    if (task === 'lm' && model.family === 'encoder') {
+      throw new UsageError(
+        `--task lm: ${printable(path)} is an encoder and makes no next token; use a decoder`,
+      );
+    }
     const work = {
       ...{ precision, weights, threads: threadsOf(flags.threads), connected: true },
       lengths: Array<number>(batchSize).fill(maxSeqLength),
