@@ -1,11 +1,13 @@
-// The activation codec, which runs in plain JavaScript on either end.
+// The activation codec: the device encodes in a kernel, the twin and whoever decodes in plain JavaScript.
 import {
   ACTIVATION_BITS,
   ACTIVATION_GROUP_SIZE,
   decodeActivations,
   encodeActivations,
   encodedLength,
+  encodeRows,
 } from '../src/quant/index.ts';
+import { scope, tensor, wasmBackend } from '../src/tensor/index.ts';
 import type { BenchCase } from './harness.ts';
 import { valuesOf } from './values.ts';
 
@@ -49,6 +51,7 @@ function verify(name: string, x: Float32Array, got: Float32Array, bits: number):
 export function* cases(): Generator<BenchCase> {
   const x = valuesOf(ROWS * WIDTH, 1);
   const out = new Float32Array(ROWS * WIDTH);
+  const backend = wasmBackend();
   for (const bits of ACTIVATION_BITS) {
     const bytes = x.byteLength + encodedLength(ROWS, WIDTH, bits);
     const shape = `${bits}-bit/${ROWS}x${WIDTH}`;
@@ -63,6 +66,18 @@ export function* cases(): Generator<BenchCase> {
       ...common,
       name: encode,
       prepare: prepared(encode, () => encodeActivations(x, ROWS, WIDTH, bits)[0]),
+    };
+    const kernel = `codec/encode-rows/${shape}`;
+    yield {
+      ...common,
+      variant: backend.variant,
+      name: kernel,
+      prepare() {
+        // The rows are copied into the backend's memory at every run, as a device's are.
+        const encode = () => scope(() => encodeRows(tensor(x, [ROWS, WIDTH], { backend }), bits));
+        verify(kernel, x, decodeActivations(encode(), ROWS, WIDTH, bits), bits);
+        return { run: () => encode()[0], dispose: () => {} };
+      },
     };
     const decode = `codec/decode/${shape}`;
     yield {

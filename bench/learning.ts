@@ -126,10 +126,9 @@ async function runSeed(
   const first = order[0].map((i) => train[i]);
   const calibration = calibrate(layersOf(first, store, shape.layers), shape);
   const codec = { bits: plan.bits, calibration };
-  const encode = (samples: readonly Sample[]) =>
-    encodePooled(layersOf(samples, store, shape.layers), shape, codec);
-
   const { backend } = engine.backbone;
+  const encode = (samples: readonly Sample[]) =>
+    encodePooled(layersOf(samples, store, shape.layers), shape, codec, backend);
   const rows = { train: train.length, valid: data.valid.length };
   const trainer = new SideTrainer({ shape, codec, rows, options, cacheLimit: 1e9 }, backend);
   const send = (split: Split, ids: number[], from: readonly Sample[]) =>

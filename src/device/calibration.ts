@@ -1,7 +1,7 @@
 import type { ChannelAffine, SideShape, TapCodec } from '../model/index.ts';
 import { TapStatistics } from '../model/side/tap-statistics.ts';
-import { encodeActivations } from '../quant/index.ts';
-import { f16ToNumber, numberToF16 } from '../tensor/index.ts';
+import { encodeRows } from '../quant/index.ts';
+import { type Backend, f16ToNumber, numberToF16, scope, tensor } from '../tensor/index.ts';
 
 /**
  * A layer's part of the codec's calibration, from one batch of its pooled taps `[B*K, D]`: mean and
@@ -33,7 +33,7 @@ export function joinLayers(layers: readonly ChannelAffine[]): ChannelAffine {
 
 /**
  * The codec's bytes of a layer's pooled taps `[B*K, D]`: code = (value - mean) / scale, per channel,
- * in `bits`. Overwrites `pooled`.
+ * in `bits`.
  * @param layer its place among those that are tapped
  */
 export function encodeLayer(
@@ -41,16 +41,16 @@ export function encodeLayer(
   layer: number,
   { kinds, width }: SideShape,
   { bits, calibration }: TapCodec,
+  backend: Backend,
 ): Uint8Array {
   const block = kinds * width;
-  const [mean, scale] = [calibration.mean, calibration.scale].map((all) =>
-    all.subarray(layer * block, (layer + 1) * block),
-  );
-  for (let i = 0; i < pooled.length; i++) {
-    const channel = i % block;
-    pooled[i] = (pooled[i] - mean[channel]) / scale[channel];
-  }
-  return encodeActivations(pooled, pooled.length / width, width, bits);
+  return scope(() => {
+    const [mean, scale] = [calibration.mean, calibration.scale].map((all) =>
+      tensor(all.subarray(layer * block, (layer + 1) * block), [kinds, width], { backend }),
+    );
+    const rows = tensor(pooled, [pooled.length / width, width], { backend });
+    return encodeRows(rows, bits, { mean, scale });
+  });
 }
 
 /** The same of all layers. */
@@ -58,6 +58,7 @@ export function encodePooled(
   pooled: readonly Float32Array[],
   shape: SideShape,
   codec: TapCodec,
+  backend: Backend,
 ): Uint8Array[] {
-  return pooled.map((values, layer) => encodeLayer(values, layer, shape, codec));
+  return pooled.map((values, layer) => encodeLayer(values, layer, shape, codec, backend));
 }

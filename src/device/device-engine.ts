@@ -171,7 +171,7 @@ export class DeviceEngine {
     if (!calibration) throw new UsageError('device: calibrate comes before encode');
     const codec = { bits, calibration };
     return this.run(samples, (index, pooled) => {
-      onLayer(index, encodeLayer(pooled, index, shape, codec));
+      onLayer(index, encodeLayer(pooled, index, shape, codec, this.backbone.backend));
     });
   }
 

@@ -81,17 +81,32 @@ export function encodeActivations(
       `encodeActivations: ${x.length} values are not ${rows} rows of ${width} values`,
     );
   }
-  for (let i = 0; i < x.length; i++) {
-    if (!(Math.abs(x[i] as number) <= F32_MAX)) {
-      throw new FormatError(
-        `encodeActivations: row ${Math.floor(i / width)}, column ${i % width} is ${x[i]}`,
-        'E_NON_FINITE',
-      );
-    }
+  const bad = x.findIndex((value) => !(Math.abs(value) <= F32_MAX));
+  if (bad >= 0) {
+    throw new FormatError(
+      `encodeActivations: row ${Math.floor(bad / width)}, column ${bad % width} is ${x[bad]}`,
+      'E_NON_FINITE',
+    );
   }
+  encodeInto(out, x, rows, width, bits);
+  return out;
+}
+
+/** Fills `out`. A group with a NaN or infinity gets an infinite scale, which no receiver takes. */
+export function encodeInto(
+  out: Uint8Array,
+  x: Float32Array,
+  rows: number,
+  width: number,
+  bits: ActivationBits,
+): void {
   if (bits === 16) {
-    for (let i = 0; i < x.length; i++) putF16(out, 2 * i, nearestF16(x[i] as number));
-    return out;
+    for (let i = 0; i < x.length; i++) {
+      const value = x[i] as number;
+      const finite = Math.abs(value) <= F32_MAX;
+      putF16(out, 2 * i, finite ? nearestF16(value) : value < 0 ? 0xfc00 : 0x7c00);
+    }
+    return;
   }
   const groups = Math.ceil(width / ACTIVATION_GROUP_SIZE);
   const codes = new Uint8Array(ACTIVATION_GROUP_SIZE);
@@ -107,7 +122,6 @@ export function encodeActivations(
       codesAt = packCodes(codes, count, bits, out, codesAt);
     }
   }
-  return out;
 }
 
 /**
@@ -179,6 +193,11 @@ function encodeGroup(
   bits: ActivationBits,
   codes: Uint8Array,
 ): number {
+  for (let i = start; i < start + count; i++) {
+    if (Math.abs(x[i] as number) <= F32_MAX) continue;
+    codes.fill(0);
+    return 0x7c00;
+  }
   if (bits === 1) return encodeSigns(x, start, count, codes);
   if (bits === 2) return encodeTwoBits(x, start, count, codes);
   return encodeAbsmax(x, start, count, bits, codes);
@@ -244,7 +263,7 @@ function encodeSigns(x: Float32Array, start: number, count: number, codes: Uint8
 function encodeTwoBits(x: Float32Array, start: number, count: number, codes: Uint8Array): number {
   const [inner, outer] = TWO_BIT_LEVELS;
   let squares = 0;
-  for (let i = 0; i < count; i++) squares += (x[start + i] as number) ** 2;
+  for (let i = 0; i < count; i++) squares += (x[start + i] as number) * (x[start + i] as number);
   const threshold = TWO_BIT_THRESHOLD * Math.sqrt(squares / count);
   let products = 0;
   let levelSquares = 0;

@@ -1,4 +1,13 @@
-export * from './codec.ts';
+export {
+  ACTIVATION_BITS,
+  ACTIVATION_GROUP_SIZE,
+  type ActivationBits,
+  decodeActivations,
+  encodeActivations,
+  encodedLength,
+  isActivationBits,
+  TWO_BIT_LEVELS,
+} from './codec.ts';
 export {
   type CodeWords,
   codeLevels,
@@ -6,6 +15,7 @@ export {
   emptyCodeWords,
   rowToWords,
 } from './codec-words.ts';
+export { encodeRows } from './encode-rows.ts';
 export type { GatherKernel, GemmKernel, QuantKernels } from './kernels/table.ts';
 export { gatherQuantizedRows, linearQuantized } from './linear.ts';
 export {

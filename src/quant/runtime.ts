@@ -5,6 +5,7 @@ import { SCRATCH_BASE } from '../tensor/backends/wasm/memory.ts';
 import { moduleFrom } from '../tensor/backends/wasm/module.ts';
 import type { ThreadPool } from '../tensor/backends/wasm/thread-pool.ts';
 import { BackendError } from '../tensor/errors.ts';
+import { encodeRowsRef } from './kernels/encode-rows.ts';
 import { gatherRowsQb4wRef, gatherRowsQc8wRef } from './kernels/gather.ts';
 import { gemmQd8F32Qb4wRef, gemmQd8F32Qc8wRef } from './kernels/gemm.ts';
 import { quantizeRowsQd8Ref } from './kernels/quantize-rows.ts';
@@ -39,6 +40,7 @@ export const scalarKernels: QuantKernels = {
   gemmQd8F32Qb4w: gemmQd8F32Qb4wRef as QuantKernels['gemmQd8F32Qb4w'],
   gatherRowsQc8w: gatherRowsQc8wRef as QuantKernels['gatherRowsQc8w'],
   gatherRowsQb4w: gatherRowsQb4wRef as QuantKernels['gatherRowsQb4w'],
+  encodeRows: encodeRowsRef as QuantKernels['encodeRows'],
 };
 
 const installed = new WeakMap<Backend, InstalledQuant>();

@@ -2,14 +2,16 @@ import { type Divisible, splitOf } from '../tensor/backends/wasm/grain.ts';
 import type { ThreadModule } from '../tensor/backends/wasm/kernel-thread.ts';
 import type { Call } from '../tensor/backends/wasm/thread-control.ts';
 import type { ThreadPool } from '../tensor/backends/wasm/thread-pool.ts';
+import { type ActivationBits, encodedLength } from './codec.ts';
 import { type QuantKernels, ROW_BLOCK, scratchBytes } from './kernels/table.ts';
 import { PANEL } from './types.ts';
 
 /**
  * Nanoseconds, roughly, in one thread of a Xeon at 2.5 GHz with AVX-512: of a product of two numbers in
- * a gemm, of a weight that one row passes once, of an element that is quantized or unpacked.
+ * a gemm, of a weight that one row passes once, of an element that is quantized or unpacked, of one that
+ * is coded for the wire.
  */
-const NS = { product: 0.03, weight: 0.08, element: 0.5 } as const;
+const NS = { product: 0.03, weight: 0.08, element: 0.5, code: 4 } as const;
 
 /**
  * A gemm is cut by blocks of rows, as the kernel does by itself; where there are few of them, by
@@ -59,12 +61,20 @@ function quantizeRows(args: readonly number[]): Divisible {
   return { count: 4, total: rows, unitNs: NS.element * kp, steps };
 }
 
+function encode(args: readonly number[]): Divisible {
+  const [, , , , rows, width, kinds, bits] = args;
+  const rowBytes = encodedLength(1, width, bits as ActivationBits);
+  const steps = [rowBytes, 4 * width];
+  return { count: 4, total: rows, unitNs: NS.code * width, multiple: kinds, steps };
+}
+
 const CUTS: Record<keyof QuantKernels, (args: readonly number[]) => Divisible> = {
   quantizeRowsQd8: quantizeRows,
   gemmQd8F32Qc8w: gemm(1),
   gemmQd8F32Qb4w: gemm(0.5),
   gatherRowsQc8w: gather,
   gatherRowsQb4w: gather,
+  encodeRows: encode,
 };
 
 /** Exports of the module for parts of a gemm's columns (assembly/gemm.ts); the last argument is N. */

@@ -4,3 +4,4 @@ export { quantizeRowsQd8 } from './quantize-rows';
 export { gemmPartQd8F32Qb4w, gemmPartQd8F32Qc8w, gemmQd8F32Qb4w, gemmQd8F32Qc8w } from './gemm';
 export { relaxedDotProbe, useWideDot } from './dot';
 export { gatherRowsQc8w, gatherRowsQb4w } from './gather';
+export { encodeRows } from './encode-rows';

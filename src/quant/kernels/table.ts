@@ -1,4 +1,5 @@
 import type { Handle } from '../../tensor/backend.ts';
+import type { ActivationBits } from '../codec.ts';
 
 /**
  * Integer matmul of rows and a packed matrix. Let u be the stored weight, a the activation, s a run
@@ -53,6 +54,25 @@ export type GatherKernel = (
   weightGroup: number,
 ) => void;
 
+/**
+ * Rows to the wire's bytes (codec.ts): x [R,D], first standardized by channel to (x - mean) / scale,
+ * which is computed in f64 and rounded to f32, then coded group by group. A group with a NaN or
+ * infinity gets an infinite scale. Overwrites x.
+ */
+export type EncodeKernel = (
+  /** u8, `encodedLength(R, D, bits)`. */
+  out: Handle,
+  /** f32 [R,D]. */
+  x: Handle,
+  /** f32 [kinds,D], row r takes those of r mod kinds; or `nil`, then `scale` is, too. */
+  mean: Handle,
+  scale: Handle,
+  rows: number,
+  width: number,
+  kinds: number,
+  bits: ActivationBits,
+) => void;
+
 /** Every kernel of `quant/`; one table a backend. */
 export interface QuantKernels {
   /**
@@ -74,6 +94,7 @@ export interface QuantKernels {
   gemmQd8F32Qb4w: GemmKernel;
   gatherRowsQc8w: GatherKernel;
   gatherRowsQb4w: GatherKernel;
+  encodeRows: EncodeKernel;
 }
 
 /** Rows that the SIMD kernels prepare at a time (assembly/activations.ts). */

@@ -9,9 +9,11 @@ import {
   type SideShape,
   TapStatistics,
 } from '../../../src/model/index.ts';
-import { f16ToNumber, numberToF16, random } from '../../../src/tensor/index.ts';
+import { f16ToNumber, numberToF16, random, wasmBackend } from '../../../src/tensor/index.ts';
 import { decodeHalves, encodeHalves } from '../../../src/transport/index.ts';
 import { seed } from '../../support/sizes.ts';
+
+const backend = wasmBackend();
 
 /** Half a step of 7 bits and sign at the largest of a group of 64 normal numbers, with room. */
 const EIGHT_BITS = 0.03;
@@ -59,7 +61,7 @@ test('what the receiver decodes is what was pooled, to the precision of the code
       const pooled = pooledTaps(shape, samples, seed);
       const expected = layersToSamples(pooled, samples);
       const codec = { bits: 8, calibration: calibrate(pooled, shape) } as const;
-      const encoded = encodePooled(pooled, shape, codec);
+      const encoded = encodePooled(pooled, shape, codec, backend);
       layersToSamples(encoded, samples).forEach((bytes, b) => {
         const decoded = decodeSample(bytes, shape, codec);
         // The receiver norms again, which after rounding moves a row a little.
@@ -86,9 +88,10 @@ test('rows are encoded one by one: a sample has the same bytes in any batch', ()
           pooled.map((layer) => layer.slice(b * block, (b + 1) * block)),
           shape,
           codec,
+          backend,
         ),
       );
-      const together = layersToSamples(encodePooled(pooled, shape, codec), samples);
+      const together = layersToSamples(encodePooled(pooled, shape, codec, backend), samples);
       assert.deepEqual(
         alone.map((layers) => layersToSamples(layers, 1)[0]),
         together,
