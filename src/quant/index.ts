@@ -16,7 +16,7 @@ export {
   rowToWords,
 } from './codec-words.ts';
 export { encodeRows } from './encode-rows.ts';
-export type { GatherKernel, GemmKernel, QuantKernels } from './kernels/table.ts';
+export type { EncodeKernel, GatherKernel, GemmKernel, QuantKernels } from './kernels/table.ts';
 export { gatherQuantizedRows, linearQuantized } from './linear.ts';
 export {
   arrangeQ41Blocks,
