@@ -3,7 +3,7 @@ import { link, mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/p
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileError } from '../platform/node.ts';
+import { fileError, isRunning } from '../platform/node.ts';
 
 /** How often a holder shows that it lives, and how often a waiter looks, in ms. */
 const HEARTBEAT_MS = 5_000;
@@ -18,13 +18,7 @@ function codeOf(error: unknown): unknown {
 /** Whether the process that a lock's text names has ended: only known of this host's processes. */
 function holderIsGone(text: string): boolean {
   const [host, pid] = text.split(' ');
-  if (host !== hostname()) return false;
-  try {
-    process.kill(Number(pid), 0); // asks, does not kill
-    return false;
-  } catch (error) {
-    return codeOf(error) === 'ESRCH';
-  }
+  return host === hostname() && !isRunning(Number(pid));
 }
 
 /** Removes a lock whose holder is gone; a lock taken by somebody else meanwhile is put back. */

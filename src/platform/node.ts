@@ -1,4 +1,6 @@
-/** What Node has of `mobillm/platform`: files and their hashes, files written whole, threads. */
+/** What Node has of `mobillm/platform`: files and their hashes, files written whole, processes, threads. */
+
+export { isRunning } from './node-process.ts';
 export {
   cacheDir,
   fileByteSource,

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { UsageError } from '../tensor/index.ts';
 
+/** What the name of a browser's profile, a folder beside other temporary ones, begins with. */
+export const PROFILE_PREFIX = 'mobillm-chromium-';
+
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome'];
 
 /**
@@ -59,7 +62,7 @@ export function openBrowser(
   url: string,
   further: readonly string[] = [],
 ): Browser {
-  const profile = mkdtempSync(join(tmpdir(), 'mobillm-chromium-'));
+  const profile = mkdtempSync(join(tmpdir(), PROFILE_PREFIX));
   // Its sandbox refuses to run as root.
   const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   const flags = [...FLAGS, ...root, ...further, `--user-data-dir=${profile}`];

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { fileError } from '../platform/node.ts';
+import { fileError, isRunning } from '../platform/node.ts';
 import { ProtocolError } from '../tensor/index.ts';
 import type { HelloMessage, JobMessage } from '../transport/index.ts';
 import { readSealed, writeSealed } from './sealed-file.ts';
@@ -160,13 +160,7 @@ async function holderOf(folder: string): Promise<string | undefined> {
   const [host, pid] = text.split(' ');
   // One of this process's own number is of an earlier life: its uses here are in `used`.
   if (text === '' || (host === hostname() && Number(pid) === process.pid)) return undefined;
-  if (host !== hostname()) return text;
-  try {
-    process.kill(Number(pid), 0); // asks, does not kill
-    return text;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH' ? undefined : text;
-  }
+  return host !== hostname() || isRunning(Number(pid)) ? text : undefined;
 }
 
 async function lock(folder: string): Promise<void> {

@@ -1,9 +1,8 @@
 import { lstatSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-
-/** How `openBrowser` names a browser's profile. */
-const PROFILE = /^mobillm-chromium-\w+$/;
+import { isRunning } from '../platform/node.ts';
+import { PROFILE_PREFIX } from './chromium.ts';
 
 /** How Chromium names the folder of the socket of a profile. */
 const SOCKET_FOLDER = /^\.?(org\.)?chromium/i;
@@ -20,7 +19,7 @@ const STARTED_MS = 10_000;
  */
 export function removeStaleProfiles(folder = tmpdir()): string[] {
   return readdirSync(folder)
-    .filter((name) => PROFILE.test(name))
+    .filter((name) => name.startsWith(PROFILE_PREFIX))
     .map((name) => join(folder, name))
     .filter((profile) => {
       try {
@@ -51,15 +50,5 @@ function linkIn(folder: string, name: string): string | undefined {
     return readlinkSync(join(folder, name));
   } catch {
     return undefined;
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // Another user's may not be asked.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
