@@ -87,8 +87,8 @@ class BatchSending {
   private readonly tracer: Tracer;
   /** What was handed over is on its way, in order. */
   private last: Promise<void>;
-  private startMs: number | undefined;
-  private bytesBefore = 0;
+  /** When the first of it went out, and how many bytes had before. */
+  private begun: { readonly ms: number; readonly bytes: number } | undefined;
 
   /** @param after what goes out first */
   constructor(
@@ -108,8 +108,7 @@ class BatchSending {
   /** Sends a layer behind what was handed over before. */
   layer(index: number, bytes: Uint8Array): void {
     this.next(async () => {
-      this.startMs ??= monotonicMs();
-      this.bytesBefore ||= this.connection.bytesSent.total;
+      this.begin();
       const { plan, width } = this.job;
       const { largestDataFrame } = this.connection;
       const kindCount = plan.kinds.length;
@@ -131,6 +130,7 @@ class BatchSending {
   end(rows: readonly LabelledRow[], next: BatchCounts['next']): Promise<void> {
     const { connection, job, of, tracer } = this;
     return this.next(async () => {
+      const begun = this.begin();
       await connection.send({
         type: 'batch',
         ...of,
@@ -138,11 +138,15 @@ class BatchSending {
         labels: next ? (job.lm?.head ? [...next.labels] : []) : rows.map((row) => row.label),
         ...(next && { counts: [...next.counts] }),
       });
-      const bytes = connection.bytesSent.total - this.bytesBefore;
-      const startMs = this.startMs ?? monotonicMs();
+      const bytes = connection.bytesSent.total - begun.bytes;
       const name = `send ${of.split} ${of.batch}`;
-      tracer.span(name, 'transfer', 'socket', startMs, monotonicMs(), { bytes });
+      tracer.span(name, 'transfer', 'socket', begun.ms, monotonicMs(), { bytes });
     });
+  }
+
+  private begin(): NonNullable<BatchSending['begun']> {
+    this.begun ??= { ms: monotonicMs(), bytes: this.connection.bytesSent.total };
+    return this.begun;
   }
 
   private next(send: () => Promise<void>): Promise<void> {
