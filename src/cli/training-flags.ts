@@ -35,13 +35,11 @@ const DEFAULTS = {
   },
 } as const satisfies Record<string, Partial<TrainingOptions>>;
 
+/** The same for whatever is trained. */
+const COMMON = { side: 'parallel', alphaStart: 0, gateRate: 10 } as const;
+
 /** What a language model is tuned with where no flag says it. */
-export const DEFAULT_LM_SIDE = {
-  ...DEFAULTS.lm,
-  side: 'parallel',
-  alphaStart: 0,
-  gateRate: 10,
-} as const;
+export const DEFAULT_LM_SIDE = { ...DEFAULTS.lm, ...COMMON } as const;
 
 type Defaulted = keyof (typeof DEFAULTS)['labels'];
 
@@ -128,10 +126,20 @@ export function addTrainingFlags(command: Command): Command {
     .addOption(
       new Option('--side <name>', 'what is trained')
         .choices(SIDE_NAMES.filter((name) => name !== KERNEL))
-        .default('parallel'),
+        .default(COMMON.side),
     )
-    .option('--alpha-start <value>', 'start of the mixing logits', decimal(-100, 100), 0)
-    .option('--gate-rate <factor>', "factor on the gates' learning rate", decimal(0, 1e6, true), 10)
+    .option(
+      '--alpha-start <value>',
+      'start of the mixing logits',
+      decimal(-100, 100),
+      COMMON.alphaStart,
+    )
+    .option(
+      '--gate-rate <factor>',
+      "factor on the gates' learning rate",
+      decimal(0, 1e6, true),
+      COMMON.gateRate,
+    )
     .addOption(
       new Option(
         '--head <kind>',
