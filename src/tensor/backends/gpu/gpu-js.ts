@@ -166,7 +166,9 @@ async function missing(module: GpuJsModule, mode: GpuMode): Promise<string | und
     case 'webgl2':
       return module.GPU.isWebGL2Supported ? undefined : 'there is no WebGL 2';
     case 'headlessgl':
-      return module.GPU.isHeadlessGLSupported ? undefined : 'the package gl does not load here';
+      return module.GPU.isHeadlessGLSupported
+        ? undefined
+        : 'the package gl is missing or finds no display';
     case 'webasm':
       return module.GPU.isWebAssemblySupported ? undefined : 'there is no WebAssembly';
     case 'cpu':

@@ -123,7 +123,7 @@ describe('the choice of a mode', () => {
     });
     await assert.rejects(gpuBackend({ mode: 'webgpu' }), { code: 'E_BACKEND' });
     await assert.rejects(chooseMode(pretended({}), 'headlessgl'), {
-      message: 'gpuBackend: headlessgl: the package gl does not load here',
+      message: 'gpuBackend: headlessgl: the package gl is missing or finds no display',
     });
   });
 });
