@@ -67,9 +67,6 @@ const THREAD_BYTES = 13e6;
 /** Buffers of files that are read and hashed, and what waits to be sent. */
 const BUFFER_BYTES = 3e6;
 
-/** V8 lets arrays that nobody holds any more grow to this before it looks at them. */
-const GARBAGE_BYTES = 64 * 2 ** 20;
-
 /** All that a 32-bit memory holds. */
 const LINEAR_BYTES = 2 ** 32;
 
@@ -186,8 +183,7 @@ async function countScoring(
 
 /**
  * Goes through the loss of a part of a step, as a server without labels asks for it.
- * @returns bytes beside the backend's: the head in 8 bits, its pieces in f32 as far as they are not
- *   collected, states and gradient
+ * @returns bytes beside the backend's: the head in 8 bits, a piece of it in f32, states and gradient
  */
 async function countLabelLoss({ outputHead, config }: Backbone, backend: Backend): Promise<number> {
   if (!outputHead) return 0;
@@ -199,8 +195,7 @@ async function countLabelLoss({ outputHead, config }: Backbone, backend: Backend
   const labels = Array<number>(partTokens(width)).fill(0);
   const request = { states, tokens: labels.length, gradient: true, labelSmoothing: 0 };
   labelLoss({ norm: outputHead.norm, coded, vocab }, labels, request, backend);
-  const pieces = 4 * Math.ceil(vocab / HEAD_PIECE_ROWS) * HEAD_PIECE_ROWS * width;
-  return coded.length + Math.min(GARBAGE_BYTES, pieces) + 2 * states.byteLength;
+  return coded.length + 4 * Math.min(HEAD_PIECE_ROWS, vocab) * width + 2 * states.byteLength;
 }
 
 /**

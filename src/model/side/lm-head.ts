@@ -1,4 +1,4 @@
-import { decodeActivations, encodeActivations, encodedLength } from '../../quant/index.ts';
+import { decodeActivations, encodedLength, encodeRows } from '../../quant/index.ts';
 import {
   add,
   affine,
@@ -76,8 +76,13 @@ export function encodeLmHead({ norm, matrix }: OutputHead, backend: Backend): Ui
   for (let from = 0; from < vocab; from += HEAD_PIECE_ROWS) {
     const count = Math.min(HEAD_PIECE_ROWS, vocab - from);
     const ids = Int32Array.from({ length: count }, (_, i) => from + i);
-    const rows = scope(() => noGrad(() => embedding(matrix, ids, backend)).toFloat32());
-    out.set(encodeActivations(rows, count, width, BITS), start + from * rowBytes);
+    const rows = scope(() =>
+      encodeRows(
+        noGrad(() => embedding(matrix, ids, backend)),
+        BITS,
+      ),
+    );
+    out.set(rows, start + from * rowBytes);
   }
   return out;
 }
@@ -147,10 +152,12 @@ function codedPieces<T>(
 ): T[] {
   const rowBytes = encodedLength(1, width, BITS);
   const out: T[] = [];
+  // One for all pieces: as many arrays as pieces would be garbage of the size of the whole.
+  const buffer = new Float32Array(Math.min(HEAD_PIECE_ROWS, vocab) * width);
   for (let from = 0; from < vocab; from += HEAD_PIECE_ROWS) {
     const count = Math.min(HEAD_PIECE_ROWS, vocab - from);
     const piece = coded.subarray(from * rowBytes, (from + count) * rowBytes);
-    const values = decodeActivations(piece, count, width, BITS);
+    const values = decodeActivations(piece, count, width, BITS, buffer.subarray(0, count * width));
     out.push(use(tensor(values, [count, width], { backend }), from));
   }
   return out;
