@@ -77,7 +77,6 @@ function scalarRow(x: QuantizedRows, w: PackedLinear, row: number): Float32Array
     part(x.sums),
     w.packed.toArray(),
     w.scales.toArray(),
-    w.mins?.toArray() ?? null,
     null,
     null,
     null,
@@ -179,7 +178,7 @@ function prepareGather(name: string, backend: Backend, format: 'qc8w' | 'qb4w/32
   const gather = format === 'qc8w' ? 'gatherRowsQc8w' : 'gatherRowsQb4w';
   const expected = new Float32Array(count * width);
   scalarKernels[gather](
-    ...([expected, w.packed.toArray(), w.scales.toArray(), w.mins?.toArray() ?? null] as const),
+    ...([expected, w.packed.toArray(), w.scales.toArray()] as const),
     ...([numbers, count, width, w.paddedInner, w.groupSize] as const),
   );
   expected.forEach((value, i) => {

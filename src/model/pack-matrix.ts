@@ -21,7 +21,7 @@ export const INT4_GROUP = 32;
 /** Numbers of a matrix that are held as f32 at once on the way. */
 const PIECE = 2 ** 18;
 
-/** Types whose blocks are `qb4w` in another order: their weights keep their exact values. */
+/** Types whose blocks are `qb4w` with the same nibbles, in another order. */
 const SAME_BLOCKS: Partial<Record<GgmlType, 'q4_0' | 'q4_1'>> = { Q4_0: 'q4_0', Q4_1: 'q4_1' };
 
 /**
@@ -39,7 +39,7 @@ function packingOf(type: GgmlType, precision: WeightPrecision): Packing {
 }
 
 /**
- * A stored matrix `[N, K]` in the form that kernels read. Q4_0 and Q4_1 keep their exact values in
+ * A stored matrix `[N, K]` in the form that kernels read. Q4_0 and Q4_1 keep their nibbles in
  * int4; every other type is decoded to f32 and packed from there, a few rows at a time.
  * @throws FormatError for a type that cannot be decoded, or weights that are not finite
  */

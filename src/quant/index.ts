@@ -1,3 +1,5 @@
+export { arrangeQc8w } from './arrange.ts';
+export { arrangeQ41Blocks, arrangeQb4w } from './arrange-qb4w.ts';
 export {
   ACTIVATION_BITS,
   ACTIVATION_GROUP_SIZE,
@@ -19,9 +21,6 @@ export { encodeRows } from './encode-rows.ts';
 export type { EncodeKernel, GatherKernel, GemmKernel, QuantKernels } from './kernels/table.ts';
 export { gatherQuantizedRows, linearQuantized } from './linear.ts';
 export {
-  arrangeQ41Blocks,
-  arrangeQb4w,
-  arrangeQc8w,
   emptyPacked,
   packedByteLength,
   packInPieces,
@@ -30,6 +29,7 @@ export {
   packQc8w,
 } from './pack.ts';
 export { type PackedArrays, PackedLinear, type PackedShape } from './packed-linear.ts';
+export type { Qb4wGroup } from './qb4w-scales.ts';
 export { dequantizeRows, quantizeRows } from './rows.ts';
 export {
   countQuant,

@@ -2,6 +2,7 @@ import { BackendError, ShapeError } from '../tensor/errors.ts';
 import { formatShape } from '../tensor/shape.ts';
 import { commonBackend, expectDType, Tensor } from '../tensor/tensor.ts';
 import { expectPacked } from './packed-linear.ts';
+import { SUPER_BLOCK } from './qb4w-scales.ts';
 import { quantOf } from './runtime.ts';
 import type { QuantizedLinear, QuantizedRows } from './types.ts';
 
@@ -25,11 +26,13 @@ export function linearQuantized(
       `linearQuantized: inner lengths differ, rows [${rows},${x.inner}], weight [${n},${weight.inFeatures}]`,
     );
   }
-  const fine = Math.min(x.groupSize, weight.groupSize);
-  const coarse = Math.max(x.groupSize, weight.groupSize);
-  if (coarse < weight.paddedInner && coarse % fine !== 0) {
+  // Inputs that the kernel adds up as integers, where a row's scales allow it.
+  const whole = weight.format === 'qc8w' ? weight.groupSize : SUPER_BLOCK;
+  const [fine, coarse] = x.groupSize < whole ? [x.groupSize, whole] : [whole, x.groupSize];
+  const several = (weight.format === 'qc8w' ? coarse : x.groupSize) < weight.paddedInner;
+  if (several && coarse % fine !== 0) {
     throw new ShapeError(
-      `linearQuantized: group sizes do not nest, rows ${x.groupSize}, weight ${weight.groupSize}`,
+      `linearQuantized: group sizes do not nest, rows ${x.groupSize}, weight ${whole}`,
     );
   }
   if (bias && (bias.rank !== 1 || bias.numel !== n)) {
@@ -50,7 +53,7 @@ export function linearQuantized(
   const out = Tensor.empty([rows, n], 'f32', backend);
   if (rows === 0) return out;
   const kp = weight.paddedInner;
-  const bytes = scratchBytes(rows, kp, x.groupSize, weight.groupSize);
+  const bytes = scratchBytes(rows, kp);
   const scratch = bytes > 0 ? Tensor.empty([bytes], 'u8', backend) : undefined;
   const gemm = weight.format === 'qc8w' ? kernels.gemmQd8F32Qc8w : kernels.gemmQd8F32Qb4w;
   gemm(
@@ -60,7 +63,6 @@ export function linearQuantized(
     x.sums.handle,
     weight.packed.handle,
     weight.scales.handle,
-    weight.mins?.handle ?? backend.nil,
     bias?.handle ?? backend.nil,
     residual?.handle ?? backend.nil,
     scratch?.handle ?? backend.nil,
@@ -100,7 +102,6 @@ export function gatherQuantizedRows(w: QuantizedLinear, ids: Tensor): Tensor {
     out.handle,
     weight.packed.handle,
     weight.scales.handle,
-    weight.mins?.handle ?? backend.nil,
     ids.handle,
     ids.numel,
     weight.inFeatures,

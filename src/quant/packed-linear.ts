@@ -3,6 +3,7 @@ import { bytesPerElement, type DType } from '../tensor/dtype.ts';
 import { DTypeError } from '../tensor/errors.ts';
 import { keep } from '../tensor/scope.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { qb4wScaleLayout } from './qb4w-scales.ts';
 import { PANEL, type QuantizedLinear, roundUp, type WeightFormat } from './types.ts';
 
 /** A matrix [N,K] as packing lays it out. */
@@ -16,23 +17,22 @@ export interface PackedShape {
 }
 
 /** What packing made of a matrix [N,K]: arrays in the layout that kernels/gemm.ts reads. */
-export interface PackedArrays extends PackedShape {
+export interface PackedArrays<Format extends WeightFormat = WeightFormat> extends PackedShape {
   /** qc8w: [N/8][Kp/4][8][4] bytes, weight + 64. qb4w: [N/8][Kp/8][8][4], two nibbles a byte. */
   readonly packed: Uint8Array;
-  /** [N/8][groups][8]: f32 for qc8w, f16 bits for qb4w. */
-  readonly scales: Float32Array | Uint16Array;
-  /** f16 bits as `scales`; null for qc8w. */
-  readonly mins: Uint16Array | null;
+  /** qc8w: f32 [N/8][groups][8]. qb4w: bytes [N/8] of a panel's scales (qb4w-scales.ts). */
+  readonly scales: Format extends 'qc8w' ? Float32Array : Uint8Array;
 }
 
-/** Elements of the arrays of a packed matrix: bytes of weights, and scales. */
+/** Elements of the arrays of a packed matrix: bytes of weights; numbers (qc8w) or bytes of scales. */
 export function packedSizes({ format, n, kp, groupSize }: PackedShape): {
   readonly packed: number;
   readonly scales: number;
 } {
   const np = roundUp(n, PANEL);
-  const packed = format === 'qc8w' ? np * kp : (np * kp) / 2;
-  return { packed, scales: np * Math.ceil(kp / Math.min(groupSize, kp)) };
+  return format === 'qc8w'
+    ? { packed: np * kp, scales: np * Math.ceil(kp / Math.min(groupSize, kp)) }
+    : { packed: (np * kp) / 2, scales: (np / PANEL) * qb4wScaleLayout(kp, groupSize).bytes };
 }
 
 /** A packed matrix in a backend's memory, outside every scope. */
@@ -47,7 +47,6 @@ export class PackedLinear implements QuantizedLinear {
   readonly backend: Backend;
   readonly packed: Tensor;
   readonly scales: Tensor;
-  readonly mins: Tensor | null;
 
   /** Its memory is uninitialised: `writeRows` fills it, or what reads a file of packed weights. */
   constructor(shape: PackedShape, backend: Backend) {
@@ -59,15 +58,13 @@ export class PackedLinear implements QuantizedLinear {
     this.backend = backend;
     const sizes = packedSizes(shape);
     const empty = (numel: number, dtype: DType) => keep(Tensor.empty([numel], dtype, backend));
-    const eight = shape.format === 'qc8w';
     this.packed = empty(sizes.packed, 'u8');
-    this.scales = empty(sizes.scales, eight ? 'f32' : 'u16');
-    this.mins = eight ? null : empty(sizes.scales, 'u16');
+    this.scales = empty(sizes.scales, shape.format === 'qc8w' ? 'f32' : 'u8');
   }
 
   /** Its arrays in the order in which files hold them. */
   get tensors(): readonly Tensor[] {
-    return this.mins ? [this.packed, this.scales, this.mins] : [this.packed, this.scales];
+    return [this.packed, this.scales];
   }
 
   get byteLength(): number {
@@ -79,7 +76,6 @@ export class PackedLinear implements QuantizedLinear {
     const { packed, scales } = packedSizes({ ...arrays, n: row });
     this.packed.write(arrays.packed, packed);
     this.scales.write(arrays.scales, scales);
-    if (arrays.mins) this.mins?.write(arrays.mins, scales);
   }
 
   dispose(): void {

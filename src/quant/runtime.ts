@@ -30,7 +30,7 @@ export interface InstalledQuant {
   readonly dot: RelaxedDot | null;
   readonly kernels: QuantKernels;
   /** Bytes of scratch that a gemm over rows [M,Kp] takes: what `scratchBytes` says, for each thread. */
-  scratchBytes(m: number, kp: number, actGroup: number, weightGroup: number): number;
+  scratchBytes(m: number, kp: number): number;
 }
 
 /** The scalar twins: kernels of the `cpu` backend and the oracle of every other table. */

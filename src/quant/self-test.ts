@@ -1,6 +1,7 @@
 import type { Backend, Handle } from '../tensor/backend.ts';
 import { dtypeOf, type TypedArray } from '../tensor/dtype.ts';
 import { type GemmKernel, type QuantKernels, scratchBytes } from './kernels/table.ts';
+import { qb4wScaleLayout } from './qb4w-scales.ts';
 
 /** Five rows take both the four-row and the one-row path; nine columns leave a panel unfinished. */
 const M = 5;
@@ -37,10 +38,10 @@ function runOn(
   };
   try {
     const out = put(new Float32Array(M * N));
-    const [data, actScales, sums, packed, scales, mins] = operand.map(put);
-    const scratch = put(new Uint8Array(scratchBytes(M, KP, KP, GROUP)));
+    const [data, actScales, sums, packed, scales] = operand.map(put);
+    const scratch = put(new Uint8Array(scratchBytes(M, KP)));
     const nil = backend.nil;
-    gemm(out, data, actScales, sums, packed, scales, mins, nil, nil, scratch, M, N, KP, KP, GROUP);
+    gemm(out, data, actScales, sums, packed, scales, nil, nil, scratch, M, N, KP, KP, GROUP);
     return backend.read(out, 'f32', M * N) as Float32Array;
   } finally {
     for (const { handle, array } of taken) backend.free(handle, dtypeOf(array), array.length);
@@ -49,8 +50,8 @@ function runOn(
 
 function runScalar(gemm: GemmKernel, operand: readonly (TypedArray | null)[]): Float32Array {
   const out = new Float32Array(M * N);
-  const [data, actScales, sums, packed, scales, mins] = operand;
-  gemm(out, data, actScales, sums, packed, scales, mins, null, null, null, M, N, KP, KP, GROUP);
+  const [data, actScales, sums, packed, scales] = operand;
+  gemm(out, data, actScales, sums, packed, scales, null, null, null, M, N, KP, KP, GROUP);
   return out;
 }
 
@@ -62,9 +63,14 @@ export function selfTest(backend: Backend, kernels: QuantKernels, scalar: QuantK
   const { data, sums, bytes } = operands();
   const actScales = new Float32Array(M).map((_, i) => 0.5 + i / 8);
   const scales = new Float32Array(16 * 2).map((_, i) => 1 / (i + 1));
-  const halves = new Uint16Array(16 * 2).map((_, i) => 0x2c00 + i * 17);
-  const qc8w = [data, actScales, sums, bytes, scales, null];
-  const qb4w = [data, actScales, sums, bytes.subarray(0, 8 * KP), halves, halves];
+  // Integers of every sign and size; D is then what two of the bytes happen to be, but finite.
+  const layout = qb4wScaleLayout(KP, GROUP);
+  const groups = new Uint8Array(2 * layout.bytes).map((_, i) => {
+    const inSuperScale = i % layout.bytes < layout.scalesAt;
+    return inSuperScale ? [0x80 + i, 0x3e][i & 1] : i * 53;
+  });
+  const qc8w = [data, actScales, sums, bytes, scales];
+  const qb4w = [data, actScales, sums, bytes.subarray(0, 8 * KP), groups];
   const equal = (name: 'gemmQd8F32Qc8w' | 'gemmQd8F32Qb4w', operand: (TypedArray | null)[]) => {
     const expected = runScalar(scalar[name], operand);
     return runOn(backend, kernels[name], operand).every((value, i) => value === expected[i]);

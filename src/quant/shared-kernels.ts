@@ -4,6 +4,7 @@ import type { Call } from '../tensor/backends/wasm/thread-control.ts';
 import type { ThreadPool } from '../tensor/backends/wasm/thread-pool.ts';
 import { type ActivationBits, encodedLength } from './codec.ts';
 import { type QuantKernels, ROW_BLOCK, scratchBytes } from './kernels/table.ts';
+import { qb4wScaleLayout } from './qb4w-scales.ts';
 import { PANEL } from './types.ts';
 
 /**
@@ -20,29 +21,28 @@ const NS = { product: 0.03, weight: 0.08, element: 0.5, code: 4 } as const;
  * the f32 operations of an element are in a fixed order.
  */
 function gemm(bytesPerWeight: 1 | 0.5): (args: readonly number[]) => Divisible {
-  const scaleBytes = bytesPerWeight === 1 ? 4 : 2;
   return (args) => {
-    const [, , , , , , mins, bias, residual, , m, n, kp, actGroup, weightGroup] = args;
+    const [, , , , , , bias, residual, , m, n, kp, actGroup, weightGroup] = args;
     const actGroups = Math.ceil(kp / actGroup);
     if (byColumns(m)) {
-      const scale = scaleBytes * Math.ceil(kp / weightGroup);
+      const scale =
+        bytesPerWeight === 1
+          ? 4 * Math.ceil(kp / weightGroup)
+          : qb4wScaleLayout(kp, weightGroup).bytes / PANEL;
       return {
-        count: 11,
+        count: 10,
         total: n,
         unitNs: Math.max(NS.weight, NS.product * m) * kp,
         multiple: PANEL,
-        steps: [
-          ...[4, 0, 0, 0, kp * bytesPerWeight, scale],
-          ...[mins && scale, bias && 4, residual && 4],
-        ],
+        steps: [4, 0, 0, 0, kp * bytesPerWeight, scale, bias && 4, residual && 4],
       };
     }
     return {
-      count: 10,
+      count: 9,
       total: m,
       unitNs: NS.product * n * kp,
       multiple: ROW_BLOCK,
-      steps: [4 * n, kp, 4 * actGroups, kp / 8, 0, 0, 0, 0, residual && 4 * n],
+      steps: [4 * n, kp, 4 * actGroups, kp / 8, 0, 0, 0, residual && 4 * n],
     };
   };
 }
@@ -51,8 +51,8 @@ function gemm(bytesPerWeight: 1 | 0.5): (args: readonly number[]) => Divisible {
 const byColumns = (m: number) => m < 2 * ROW_BLOCK;
 
 function gather(args: readonly number[]): Divisible {
-  const [, , , , , count, k] = args;
-  return { count: 5, total: count, unitNs: NS.element * k, steps: [4 * k, 0, 0, 0, 4] };
+  const [, , , , count, k] = args;
+  return { count: 4, total: count, unitNs: NS.element * k, steps: [4 * k, 0, 0, 4] };
 }
 
 function quantizeRows(args: readonly number[]): Divisible {
@@ -84,7 +84,7 @@ const GEMM_PARTS: Partial<Record<keyof QuantKernels, string>> = {
 };
 
 /** Which argument of a gemm is its scratch. */
-const GEMM_SCRATCH = 9;
+const GEMM_SCRATCH = 8;
 
 /** The integer kernels, shared by a pool's threads where a call is worth it; equal bits. */
 export function shareQuantKernels(
@@ -104,8 +104,8 @@ export function shareQuantKernels(
       const split = splitOf(CUTS[name](args), pool);
       if (!split) return calls[name](...args);
       if (!part) return pool.run(shared[name], args, split);
-      const [, , , , , , , , , , m, n, kp, actGroup, weightGroup] = args;
-      const bytes = Math.ceil(scratchBytes(m, kp, actGroup, weightGroup) / 64) * 64;
+      const [, , , , , , , , , m, n, kp] = args;
+      const bytes = Math.ceil(scratchBytes(m, kp) / 64) * 64;
       const own = { ...split, scratch: { argument: GEMM_SCRATCH, bytes } };
       if (byColumns(m)) pool.run(shared[part], [...args, n], own);
       else pool.run(shared[name], args, own);

@@ -2,8 +2,8 @@ import type { Tensor } from '../tensor/tensor.ts';
 
 /**
  * How weights are stored, in XNNPACK's words. `qc8w`: signed integers of 7 bits in bytes, one f32
- * scale a channel (or a group of inputs). `qb4w`: 4 bits in groups of inputs, `scale * q + min`
- * with f16 scale and min.
+ * scale a channel (or a group of inputs). `qb4w`: 4 bits in groups of inputs, `D (s q + m)` with
+ * integers s (8 bits) and m (16) a group and one bfloat16 D for 128 inputs (qb4w-scales.ts).
  */
 export type WeightFormat = 'qc8w' | 'qb4w';
 
@@ -20,7 +20,7 @@ export const ZERO_POINT = 64;
  * Which arrangement of packed matrices this is. Files of packed weights carry it: it rises with every
  * change of what packers put where, or of the numbers that they make of a weight.
  */
-export const PACK_LAYOUT = 1;
+export const PACK_LAYOUT = 2;
 
 /** Longest inner length: 127 * 127 * K stays within i32. */
 export const MAX_INNER = 131_072;

@@ -57,12 +57,29 @@ export function zeroPointSums(to: usize, sums: usize, kp: i32, run: i32): void {
   }
 }
 
-/** Sums of one row over runs of `run` inputs, f32: they meet the weights' minima. */
-export function floatSums(to: usize, sums: usize, kp: i32, run: i32): void {
-  const blocks = kp >> 5;
-  const step = run >> 5;
-  for (let b = 0; b < blocks; b += step) {
-    store<f32>(to, <f32>sumOfRun(sums, b, step, blocks));
-    to += 4;
+/**
+ * Sums of one row that meet the minima of groups: i16 in the places that `qb4w-scales.ts` gives the
+ * minima, two a pair and `pairs` pairs a run, 0 for what lies outside the run.
+ */
+export function pairSums(
+  to: usize,
+  sums: usize,
+  kp: i32,
+  run: i32,
+  pairs: i32,
+  weightGroup: i32,
+): void {
+  const pairShift = weightGroup == 32 ? 1 : 2;
+  for (let start = 0; start < kp; start += run) {
+    for (let p = 0; p < pairs; p++) store<i32>(to + (<usize>p << 2), 0);
+    const first = start >> 5;
+    const end = min<i32>(start + run, kp) >> 5;
+    for (let b = first; b < end; b++) {
+      const pair = (b >> pairShift) - (first >> pairShift);
+      const half = weightGroup == 128 ? 0 : (b >> (pairShift - 1)) & 1;
+      const at = to + (<usize>pair << 2) + (<usize>half << 1);
+      store<i16>(at, <i16>(load<i16>(at) + load<i32>(sums + (<usize>b << 2))));
+    }
+    to += <usize>pairs << 2;
   }
 }

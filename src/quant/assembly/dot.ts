@@ -34,10 +34,22 @@ export function narrowDot(x: v128, w: v128, ones: v128, acc: v128): v128 {
   return acc;
 }
 
-/** Pairs' sums of i8 x times w in 0..127, added to the i16 lanes of acc. */
+/** Pairs' sums of i8 x times w in 0..127, in i16 lanes. */
+export function pairProducts(x: v128, w: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i16x8.relaxed_dot_i8x16_i7x16_s(x, w);
+  return x;
+}
+
+/** The same, added to the i16 lanes of acc. */
 export function pairDot(x: v128, w: v128, acc: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) {
     return i16x8.add(acc, i16x8.relaxed_dot_i8x16_i7x16_s(x, w));
   }
   return acc;
+}
+
+/** Sums times their groups' scales, to i32 lanes: of pairs of i16, or of i32. */
+export function scaled<Dot>(sums: v128, scales: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD && sizeof<Dot>() == 2) return i32x4.dot_i16x8_s(sums, scales);
+  return i32x4.mul(sums, scales);
 }

@@ -6,19 +6,30 @@ export const SPILL: usize = 0;
 export const BIAS: usize = 32;
 export const MASK: usize = 64;
 export const ONES: usize = 80;
-export const HALF_BITS: usize = 96;
-export const HALF_REBASE: usize = 112;
 export const DECODED: usize = 128;
 
-/** Four halves to f32: sign extended, moved to f32's place, rebased by 2^112; exact. */
-export function halves(from: usize, bits: v128, rebase: v128): v128 {
-  return f32x4.mul(v128.and(i32x4.shl(v128.load16x4_s(from), 13), bits), rebase);
+/** Four bfloat16 to f32: moved to f32's upper half; exact. */
+export function bfloats(from: usize): v128 {
+  return i32x4.shl(v128.load16x4_u(from), 16);
 }
 
-/** f32(dot) * scale + f32(row sum) * min; scale and min are 32 bytes apart. */
-export function term(dot: v128, rowSum: v128, scales: usize): v128 {
-  const scaled = f32x4.mul(f32x4.convert_i32x4_s(dot), v128.load(scales));
-  return f32x4.add(scaled, f32x4.mul(rowSum, v128.load(scales, 32)));
+/**
+ * The scales of columns 0..3 out of eight i16, each as often as the tiles multiply by it: twice for the
+ * 16-bit dot, whose lanes are pairs, once in 32 bits for others.
+ */
+export function lowScales<Dot>(eight: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD && sizeof<Dot>() == 2) {
+    return v128.shuffle<i16>(eight, eight, 0, 0, 1, 1, 2, 2, 3, 3);
+  }
+  return i32x4.extend_low_i16x8_s(eight);
+}
+
+/** The scales of columns 4..7. */
+export function highScales<Dot>(eight: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD && sizeof<Dot>() == 2) {
+    return v128.shuffle<i16>(eight, eight, 4, 4, 5, 5, 6, 6, 7, 7);
+  }
+  return i32x4.extend_high_i16x8_s(eight);
 }
 
 /** The bias of one panel in eight floats at `to`, zeros past `columns`. */

@@ -1,4 +1,4 @@
-import { f16ToNumber } from '../../tensor/dtype.ts';
+import { qb4wScaleLayout, qb4wScalePlace, readQb4wScales, SUPER_BLOCK } from '../qb4w-scales.ts';
 import { BLOCK, PANEL, ZERO_POINT } from '../types.ts';
 
 const fround = Math.fround;
@@ -18,12 +18,20 @@ export function offsetQb4w(column: number, i: number): number {
 
 /** How a format's weights are read. */
 interface ColumnReader {
+  /** Inputs of a run at the most. */
+  readonly run: number;
   /** Fills `weights` [Kp] with the stored integers of output j. */
   column(weights: Uint8Array, panel: number, column: number): void;
-  /** f32 of one run: its integer dot, the sum of its activations, where its scale lies. */
-  term(dot: number, rowSum: number, scaleAt: number): number;
-  /** The factor of the whole sum, for the output at `scaleAt`; undefined: none. */
-  factor(scaleAt: number): number | undefined;
+  /** f32 of a run start..end of one row; dot and sum over blocks of 32 of that row. */
+  term(panel: number, column: number, blocks: readonly BlockSums[], start: number): number;
+  /** The factor of the whole sum of an output; undefined: none. */
+  factor(panel: number, column: number): number | undefined;
+}
+
+/** What a row's 32 inputs give: the integer dot with the weights, and their own sum. */
+interface BlockSums {
+  readonly dot: number;
+  readonly sum: number;
 }
 
 /** The arithmetic that `GemmKernel` fixes, over any format. */
@@ -39,12 +47,9 @@ function gemm(
   n: number,
   kp: number,
   actGroup: number,
-  weightGroup: number,
 ): void {
-  const run = Math.min(actGroup, weightGroup, kp);
+  const run = Math.min(actGroup, reader.run, kp);
   const actGroups = Math.ceil(kp / actGroup);
-  const weightGroups = Math.ceil(kp / weightGroup);
-  const blocks = kp / BLOCK;
   const weights = new Uint8Array(kp);
   for (let j = 0; j < n; j++) {
     const panel = Math.floor(j / PANEL);
@@ -54,18 +59,19 @@ function gemm(
       let y = 0;
       for (let start = 0; start < kp; start += run) {
         const end = Math.min(kp, start + run);
-        let dot = 0;
-        for (let i = start; i < end; i++) dot += data[row * kp + i] * weights[i];
-        let rowSum = 0;
-        for (let b = start / BLOCK; b < end / BLOCK; b++) rowSum += sums[row * blocks + b];
-        const group = panel * weightGroups + Math.floor(start / weightGroup);
-        let t = reader.term(dot, rowSum, group * PANEL + column);
+        const blocks: BlockSums[] = [];
+        for (let from = start; from < end; from += BLOCK) {
+          let dot = 0;
+          for (let i = from; i < from + BLOCK; i++) dot += data[row * kp + i] * weights[i];
+          blocks.push({ dot, sum: sums[(row * kp + from) / BLOCK] });
+        }
+        let t = reader.term(panel, column, blocks, start);
         if (actGroups > 1) {
           t = fround(t * actScales[row * actGroups + Math.floor(start / actGroup)]);
         }
         y = fround(y + t);
       }
-      const factor = reader.factor(panel * weightGroups * PANEL + column);
+      const factor = reader.factor(panel, column);
       if (factor !== undefined) y = fround(y * factor);
       if (actGroups === 1) y = fround(y * actScales[row]);
       if (bias) y = fround(y + bias[j]);
@@ -83,7 +89,6 @@ export function gemmQd8F32Qc8wRef(
   sums: Int32Array,
   packed: Uint8Array,
   scales: Float32Array,
-  _mins: null,
   bias: Float32Array | null,
   residual: Float32Array | null,
   _scratch: null,
@@ -93,19 +98,24 @@ export function gemmQd8F32Qc8wRef(
   actGroup: number,
   weightGroup: number,
 ): void {
-  const grouped = weightGroup < kp;
+  const groups = Math.ceil(kp / weightGroup);
+  const scaleOf = (panel: number, column: number, i: number) =>
+    scales[(panel * groups + Math.floor(i / weightGroup)) * PANEL + column];
   const reader: ColumnReader = {
+    run: weightGroup,
     column: (weights, panel, column) => {
       const base = panel * kp * PANEL;
       for (let i = 0; i < kp; i++) weights[i] = packed[base + offsetQc8w(column, i)];
     },
-    term: (dot, rowSum, at) => {
-      const t = fround(dot - ZERO_POINT * rowSum);
-      return grouped ? fround(t * scales[at]) : t;
+    term: (panel, column, blocks, start) => {
+      let total = 0;
+      for (const { dot, sum } of blocks) total += dot - ZERO_POINT * sum;
+      const t = fround(total);
+      return groups > 1 ? fround(t * scaleOf(panel, column, start)) : t;
     },
-    factor: (at) => (grouped ? undefined : scales[at]),
+    factor: (panel, column) => (groups > 1 ? undefined : scaleOf(panel, column, 0)),
   };
-  gemm(out, data, actScales, sums, reader, bias, residual, m, n, kp, actGroup, weightGroup);
+  gemm(out, data, actScales, sums, reader, bias, residual, m, n, kp, actGroup);
 }
 
 /** Scalar twin of `gemmQd8F32Qb4w`. */
@@ -115,8 +125,7 @@ export function gemmQd8F32Qb4wRef(
   actScales: Float32Array,
   sums: Int32Array,
   packed: Uint8Array,
-  scales: Uint16Array,
-  mins: Uint16Array,
+  scales: Uint8Array,
   bias: Float32Array | null,
   residual: Float32Array | null,
   _scratch: null,
@@ -126,18 +135,26 @@ export function gemmQd8F32Qb4wRef(
   actGroup: number,
   weightGroup: number,
 ): void {
+  const layout = qb4wScaleLayout(kp, weightGroup);
+  const scalesOf = (panel: number, column: number, i: number) =>
+    readQb4wScales(scales, panel * layout.bytes, qb4wScalePlace(layout, weightGroup, column, i));
   const reader: ColumnReader = {
+    run: SUPER_BLOCK,
     column: (weights, panel, column) => {
       const base = (panel * kp * PANEL) / 2;
       for (let i = 0; i < kp; i++) {
         weights[i] = (packed[base + offsetQb4w(column, i)] >> (i & 4)) & 15;
       }
     },
-    term: (dot, rowSum, at) => {
-      const scaled = fround(fround(dot) * f16ToNumber(scales[at]));
-      return fround(scaled + fround(rowSum * f16ToNumber(mins[at])));
+    term: (panel, column, blocks, start) => {
+      let total = 0;
+      blocks.forEach(({ dot, sum }, b) => {
+        const { scale, min } = scalesOf(panel, column, start + b * BLOCK);
+        total += scale * dot + min * sum;
+      });
+      return fround(fround(total) * scalesOf(panel, column, start).superScale);
     },
     factor: () => undefined,
   };
-  gemm(out, data, actScales, sums, reader, bias, residual, m, n, kp, actGroup, weightGroup);
+  gemm(out, data, actScales, sums, reader, bias, residual, m, n, kp, actGroup);
 }

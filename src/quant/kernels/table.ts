@@ -1,18 +1,20 @@
 import type { Handle } from '../../tensor/backend.ts';
 import type { ActivationBits } from '../codec.ts';
+import { SUPER_BLOCK } from '../qb4w-scales.ts';
 
 /**
- * Integer matmul of rows and a packed matrix. Let u be the stored weight, a the activation, s a run
- * of inputs with one activation scale A and one weight scale W (and min):
+ * Integer matmul of rows and a packed matrix. Let u be the stored weight, a the activation, r a run of
+ * inputs with one activation scale A and, for qc8w, one weight scale W; for qb4w a run lies within
+ * 128 inputs, which share D, and its groups g have integers s and m:
  *
- *     qc8w: t_s = f32(sum a (u - 64)) [* W_s] [* A_s]
- *     qb4w: t_s = (f32(sum a u) * W_s + f32(sum a) * min_s) [* A_s]
- *     y = (sum_s t_s) [* W] [* A] [+ bias] [+ residual]
+ *     qc8w: t_r = f32(sum a (u - 64)) [* W_r] [* A_r]
+ *     qb4w: t_r = f32(sum_g (s_g sum a u + m_g sum a)) * D_r [* A_r]
+ *     y = (sum_r t_r) [* W] [* A] [+ bias] [+ residual]
  *
  * A scale is applied inside the sum where there are several along K, and once behind it where there
  * is one (a row's A, a qc8w channel's W).
- * Sums over a are exact integers; everything else is f32, each operation rounded, left to right in
- * the order written, so that every implementation gives the same bits.
+ * Sums over a and g are exact integers below 2^31; everything else is f32, each operation rounded,
+ * left to right in the order written, so that every implementation gives the same bits.
  */
 export type GemmKernel = (
   /** f32 [M,N]. */
@@ -25,8 +27,6 @@ export type GemmKernel = (
   sums: Handle,
   packed: Handle,
   scales: Handle,
-  /** f16 as `scales`; `nil` for qc8w. */
-  mins: Handle,
   /** f32 [N] or `nil`. */
   bias: Handle,
   /** f32 [M,N] or `nil`; may be `out`. */
@@ -36,7 +36,10 @@ export type GemmKernel = (
   m: number,
   n: number,
   kp: number,
-  /** Multiple of 32; at least Kp means one scale a row. One group size divides the other. */
+  /**
+   * Multiple of 32; at least Kp means one scale a row. For qc8w one group size divides the other, for
+   * qb4w this or 128 the other of both.
+   */
   actGroup: number,
   weightGroup: number,
 ) => void;
@@ -46,7 +49,6 @@ export type GatherKernel = (
   out: Handle,
   packed: Handle,
   scales: Handle,
-  mins: Handle,
   idsI32: Handle,
   count: number,
   k: number,
@@ -102,10 +104,10 @@ export const ROW_BLOCK = 16;
 
 /**
  * Bytes of scratch that a SIMD gemm over rows [M,Kp] needs: spill, bias and masks, one panel's
- * decoded scales, sums over runs, and every activation eight times.
+ * decoded scales, sums over runs (at most two a 64 inputs), and every activation eight times.
  */
-export function scratchBytes(m: number, kp: number, actGroup: number, weightGroup: number): number {
-  const runs = Math.ceil(kp / Math.min(actGroup, weightGroup, kp));
+export function scratchBytes(m: number, kp: number): number {
+  const superBlocks = Math.ceil(kp / SUPER_BLOCK);
   const rows = Math.min(ROW_BLOCK, Math.ceil(m / 4) * 4);
-  return 128 + Math.ceil(kp / weightGroup) * 64 + ROW_BLOCK * runs * 4 + rows * kp * 8;
+  return 128 + superBlocks * (32 + 4 * 32 + 4 * 4 * ROW_BLOCK) + rows * kp * 8;
 }

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { linearQuantized, packQc8w, quantizeRows } from '../../../src/quant/index.ts';
 import { scratchBytes } from '../../../src/quant/kernels/table.ts';
+import { qb4wScaleLayout } from '../../../src/quant/qb4w-scales.ts';
 import { quantOf } from '../../../src/quant/runtime.ts';
 import { scope, type TypedArray, tensor } from '../../../src/tensor/index.ts';
 import {
@@ -98,15 +99,16 @@ describe('integer kernels', () => {
           const scales = take(4 * m * (kp / 32));
           const sums = take(4 * m * (kp / 32));
           const out = take(4 * m * n);
-          const scratch = take(scratchBytes(m, kp, 32, 32));
+          const scratch = take(scratchBytes(m, kp));
           const packed = take(panels * 8 * kp);
           const groups = take(4 * panels * 8 * (kp / 32));
+          const nibbleScales = take(panels * qb4wScaleLayout(kp, 32).bytes);
           const x = take(4 * m * kp);
           backend.write(x, 'f32', valuesOf(1, m * kp));
           kernels.quantizeRowsQd8(data, scales, sums, x, m, kp - 3, kp, 32);
           const rest = [0, 0, scratch, m, n, kp, 32, 32] as const;
-          kernels.gemmQd8F32Qc8w(out, data, scales, sums, packed, groups, 0, ...rest);
-          kernels.gemmQd8F32Qb4w(out, data, scales, sums, packed, groups, groups, ...rest);
+          kernels.gemmQd8F32Qc8w(out, data, scales, sums, packed, groups, ...rest);
+          kernels.gemmQd8F32Qb4w(out, data, scales, sums, packed, nibbleScales, ...rest);
           for (const [handle, bytes] of taken) {
             const behind = backend.read(handle, 'u8', GUARD, bytes);
             assert.ok(

@@ -20,7 +20,6 @@ import {
 const backend = cpuBackend();
 const bytesOf = (w: QuantizedLinear) => [...(w as PackedLinear).packed.toArray()];
 const scalesOf = (w: QuantizedLinear) => [...(w as PackedLinear).scales.toArray()];
-const minsOf = (w: QuantizedLinear) => [...((w as PackedLinear).mins?.toArray() ?? [])];
 
 describe('packing', () => {
   it('qc8w: [N/8][K/4][8 columns][4] bytes, weight + 64, K padded to 32', () => {
@@ -65,9 +64,12 @@ describe('packing', () => {
     assert.deepEqual(bytes.slice(0, 4), [0x40, 0x51, 0x62, 0x73]);
     assert.deepEqual(bytes.slice(4, 8), [0xbf, 0xae, 0x9d, 0x8c]);
     assert.deepEqual(bytes.slice(32, 40), [0xc8, 0xd9, 0xea, 0xfb, 0x37, 0x26, 0x15, 0x04]);
-    assert.deepEqual(scalesOf(w), [numberToF16(1), numberToF16(1), 0, 0, 0, 0, 0, 0]);
-    assert.deepEqual(minsOf(w), [0, 0, 0, 0, 0, 0, 0, 0]);
-    assert.equal(w.byteLength, 8 * 16 + 8 * 2 + 8 * 2);
+    // D is 1 / 127 rounded up to bfloat16, 0x3c02: 0.00793457; 127 of them are the first step above 1.
+    const scales = scalesOf(w);
+    assert.deepEqual(scales.slice(0, 6), [0x02, 0x3c, 0x02, 0x3c, 0, 0]);
+    assert.deepEqual(scales.slice(16, 24), [127, 127, 0, 0, 0, 0, 0, 0]);
+    assert.deepEqual(scales.slice(24), Array(64).fill(0));
+    assert.equal(w.byteLength, 8 * 16 + 16 + 8 + 64);
     w.dispose();
   });
 
@@ -81,8 +83,13 @@ describe('packing', () => {
     const row = scope(() =>
       gatherQuantizedRows(w, tensor(Int32Array.of(0), [1], { backend })).toFloat32(),
     );
-    assert.deepEqual([...row.slice(0, 4)], [-3, -2.5, -2, -1.5]);
-    assert.deepEqual([...row.slice(16, 19)], [4.5, 4, 3.5]);
+    // A step of 0.5 is 127 D; D, 0.5 / 127 rounded up to bfloat16, is 0.5 / 126.03: at most half a D of error.
+    [-3, -2.5, -2, -1.5].forEach((value, i) => {
+      assert.ok(Math.abs(row[i] - value) < 2e-3, `[${i}]: ${row[i]}`);
+    });
+    [4.5, 4, 3.5].forEach((value, i) => {
+      assert.ok(Math.abs(row[16 + i] - value) < 2e-3, `[${16 + i}]: ${row[16 + i]}`);
+    });
     assert.deepEqual(bytesOf(w).slice(0, 4), [0x40, 0x51, 0x62, 0x73]);
     assert.deepEqual(bytesOf(w).slice(2 * 32, 2 * 32 + 4), [0xbf, 0xae, 0x9d, 0x8c]);
     w.dispose();
@@ -91,19 +98,19 @@ describe('packing', () => {
   it('a row of one value, of zeros, of tiny and of large ones', () => {
     const rows = [Array(32).fill(0.25), Array(32).fill(0), Array(32).fill(1e-40)];
     const weight = Float32Array.from(rows.flat());
-    for (const w of [packQc8w(weight, 3, 32, { backend }), packQb4w(weight, 3, 32, { backend })]) {
+    for (const [w, tolerance] of [
+      [packQc8w(weight, 3, 32, { backend }), 1e-7],
+      // A minimum is a multiple of a 31,000th of the largest.
+      [packQb4w(weight, 3, 32, { backend }), 0.25 / 31_000],
+    ] as const) {
       const got = scope(() =>
         gatherQuantizedRows(w, tensor(Int32Array.of(0, 1, 2), [3], { backend })).toFloat32(),
       );
       got.forEach((value, i) => {
-        assert.ok(Math.abs(value - weight[i]) < 1e-7, `${w.format} [${i}]: ${value}`);
+        assert.ok(Math.abs(value - weight[i]) < tolerance, `${w.format} [${i}]: ${value}`);
       });
       w.dispose();
     }
-    assert.throws(
-      () => packQb4w(new Float32Array(32).fill(1e6), 1, 32, { backend }),
-      (error: unknown) => error instanceof FormatError,
-    );
   });
 
   it('refuses sizes, groups and values that do not fit, and allocates nothing', () => {
