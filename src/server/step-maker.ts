@@ -229,13 +229,13 @@ export class StepMaker {
     return task === 'lm' ? scoreLmEpoch(scores) : this.objective.scoreEpoch(scores);
   }
 
-  /** Scores of the units of all parts, on the engine where there is one. */
+  /** Scores of the units of all parts, on the engine where there is one and it makes the steps. */
   private *scores(
     model: SideModel,
     params: Tree,
     parts: readonly (readonly Unit[])[],
   ): Generator<TrainerEvent, readonly RowScore[]> {
-    const { engine } = this;
+    const engine = model.solve ? undefined : this.engine;
     if (engine) {
       return yield* settled(
         engine.scores({

@@ -5,6 +5,7 @@ import {
   type SideShape,
 } from '../../src/model/index.ts';
 import { erf } from '../../src/tensor/backends/cpu/erf.ts';
+import { random } from '../../src/tensor/index.ts';
 
 /** Parameters by path, row-major, in float64: what `flatten` names. */
 export type NaiveParams = ReadonlyMap<string, Float64Array>;
@@ -30,7 +31,6 @@ function statesOf(
   const get = (path: string) => p.get(path) as Float64Array;
   const last = taps[taps.length - 1];
   if (name === 'probe') return [last];
-  if (name === 'kernel') return [...taps];
   if (name === 'mix') {
     const logits = get('weights');
     const total = logits.reduce((sum, w) => sum + Math.exp(w), 0);
@@ -86,7 +86,8 @@ export function naiveSideLogits(
   head: HeadKind,
 ): number[][] {
   const { width, kinds, classes } = shape;
-  const prefix = name === 'probe' || name === 'kernel' ? '' : 'head.';
+  if (name === 'kernel') return kernelLogits(shape, params, taps);
+  const prefix = name === 'probe' ? '' : 'head.';
   const weight = params.get(`${prefix}weight`) as Float64Array;
   const bias = params.get(`${prefix}bias`) as Float64Array;
   const samples = taps[0].length / (kinds * width);
@@ -100,6 +101,54 @@ export function naiveSideLogits(
     const features = states.map((z) => z / Math.sqrt(byKind[0].length));
     return Array.from({ length: classes }, (_, c) =>
       features.reduce((sum, f, i) => sum + f * weight[c * features.length + i], bias[c]),
+    );
+  });
+}
+
+/** Cosines and sines of sqrt(P) H D_3 H D_2 H D_1 x, the matrices multiplied out; then a linear head. */
+function kernelLogits(
+  { width, kinds, classes }: SideShape,
+  params: NaiveParams,
+  taps: readonly ArrayLike<number>[],
+): number[][] {
+  const get = (path: string) => params.get(path) as Float64Array;
+  const [scales, weight, bias] = [get('scales'), get('weight'), get('bias')];
+  const count = weight.length / classes / 2;
+  const size = 2 ** Math.ceil(Math.log2(taps.length * kinds * width));
+  const rng = random(0).fork('direction features');
+  const sign = Array.from({ length: Math.ceil(count / size) * 3 * size }, () =>
+    rng.bits() % 2 === 0 ? 1 : -1,
+  );
+  const bits = (i: number): number => (i === 0 ? 0 : (i & 1) + bits(i >> 1));
+  const even = Array.from({ length: size }, (_, i) => bits(i) % 2 === 0);
+  const hadamard = (x: readonly number[]) =>
+    x.map((_, i) => x.reduce((sum, v, j) => sum + (even[i & j] ? v : -v), 0) / Math.sqrt(size));
+  const samples = taps[0].length / (kinds * width);
+  return Array.from({ length: samples }, (_, b) => {
+    const x = Array<number>(size).fill(0);
+    for (let block = 0; block < taps.length * kinds; block++) {
+      const from = (b * kinds + (block % kinds)) * width;
+      const tap = taps[Math.floor(block / kinds)];
+      const row = Array.from({ length: width }, (_, i) => tap[from + i]);
+      row.forEach((v, i) => {
+        x[block * width + i] = (scales[block] * v) / Math.hypot(...row);
+      });
+    }
+    const angles: number[] = [];
+    while (angles.length < count) {
+      let z = x;
+      for (let round = 0; round < 3; round++) {
+        const first = 3 * angles.length + round * size;
+        z = hadamard(z.map((v, i) => v * sign[first + i]));
+      }
+      angles.push(...z.slice(0, count - angles.length).map((v) => Math.sqrt(size) * v));
+    }
+    const features = [...angles.map(Math.cos), ...angles.map(Math.sin)];
+    return Array.from(bias, (start, c) =>
+      features.reduce(
+        (sum, v, j) => sum + (v / Math.sqrt(count)) * weight[c * features.length + j],
+        start,
+      ),
     );
   });
 }

@@ -1,45 +1,55 @@
-import {
-  add,
-  concat,
-  matmul,
-  reshape,
-  scope,
-  type Tensor,
-  tensor,
-  UsageError,
-} from '../../tensor/index.ts';
-import { type HeadParams, headLogits, initHead } from './head.ts';
+import { add, matmul, scope, type Tensor, tensor, UsageError, zeros } from '../../tensor/index.ts';
+import { alignmentWeights } from './alignment.ts';
+import { DIRECTION_FEATURES, directionFeatures } from './direction-features.ts';
 import { kernelRidge } from './ridge.ts';
 import type { SideModel, SideShape, Solved } from './side-model.ts';
 
 /** Rows at the most: the time to solve grows with their cube, memory with their square. */
 export const MOST_KERNEL_ROWS = 4000;
 
-/** Ridges that are tried, as shares of the kernel's mean diagonal. */
-const RIDGES = [0.03, 0.1, 0.3, 1, 3];
+/** Ridges that are tried; the kernel's diagonal is 1. */
+const RIDGES = [0.03, 0.1, 0.3, 1];
 
 /** Factors that make logits of predicted indicators, which lie about 0 and 1. */
 const SHARPNESS = [1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56];
 
+/** What the kernel head solves for, and what its kernel is. */
+export interface KernelParams {
+  /** s `[L, K]`: roots of the taps' weights, which add up to 1. */
+  readonly scales: Tensor;
+  /** `[C, M]`. */
+  readonly weight: Tensor;
+  /** `[C]`. */
+  readonly bias: Tensor;
+}
+
 /**
  * Kernel ridge regression on the taps of all layers, solved in closed form (Saunders et al. 1998): of
- * n rows with features x = [A_1 .. A_L] and centred indicators Y of their classes
+ * n rows with features F `[n, M]` (`directionFeatures`) and centred indicators Y of their classes
  *
- *     K = X X^T / mean diagonal,   a = (K + r I)^-1 Y,   logits = t (x X^T a + mean Y)
+ *     K = F F^T,   a = (K + r I)^-1 Y,   logits = t (f F^T a + mean Y)
  *
- * Leave-one-out predictions, which cost no further solution, choose r and t: of those within one
- * standard error of the most hits, the rule by which epochs are chosen, the least cross-entropy. The
- * kernel is linear, so the solution is a linear head over all layers and needs no training rows
- * afterwards. Where a number is predicted (one class), Y are the numbers themselves, t is 1 and r
- * that of the least squared error.
+ * so K is the Gaussian kernel exp(-sum_b w_b (1 - cos(x_b, y_b))) over taps b, each of which counts
+ * as `alignmentWeights` says. Leave-one-out predictions, which cost no further solution, choose r and
+ * t: of those within one standard error of the most hits, the rule by which epochs are chosen, the
+ * least cross-entropy. The features are numbers of one row alone, so F^T a is all there is to keep, and
+ * no training row is needed afterwards. Where a number is predicted (one class), Y are the numbers
+ * themselves, t is 1 and r that of the least squared error.
  */
-export function kernelHead(shape: SideShape): SideModel<HeadParams> {
-  const { layers } = shape;
+export function kernelHead(shape: SideShape): SideModel<KernelParams> {
+  const { classes, kinds, layers } = shape;
   return {
     name: 'kernel',
     shape,
-    init: (_rng, backend) => initHead(shape, backend, layers),
-    logits: (params, taps) => headLogits(params, taps, shape),
+    init: (_rng, backend) => ({
+      scales: zeros([layers, kinds], backend),
+      weight: zeros([classes, DIRECTION_FEATURES], backend),
+      bias: zeros([classes], backend),
+    }),
+    logits({ scales, weight, bias }, taps) {
+      const features = directionFeatures(taps, scales.toFloat32(), shape);
+      return add(matmul(features, weight, { transB: true }), bias);
+    },
     rate: () => 1,
     decays: (path) => path === 'weight',
     solve: (taps, labels, chosen) => solveHead(shape, taps, labels, chosen),
@@ -51,65 +61,54 @@ function solveHead(
   taps: readonly Tensor[],
   labels: readonly number[],
   before: Solved['chosen'] | undefined,
-): Solved<HeadParams> {
+): Solved<KernelParams> {
   const n = labels.length;
-  const { classes, layers, kinds, width } = shape;
+  const { classes, kinds, layers } = shape;
   if (n > MOST_KERNEL_ROWS) {
     throw new UsageError(
       `--head kernel: ${n} training rows, it is solved for up to ${MOST_KERNEL_ROWS}; use another head`,
     );
   }
   const { backend } = taps[0];
-  const rows = (tap: Tensor) => reshape(tap, [n, kinds * width]);
-  const gram = scope(() =>
-    taps
-      .map((tap) => scope(() => matmul(rows(tap), rows(tap), { transB: true })))
-      .reduce((sum, part) => add(sum, part))
-      .toFloat32(),
-  );
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += gram[i * n + i];
-  const size = trace / n;
-  const kernel = Float64Array.from(gram, (value) => value / size);
   const { targets, means } = centred(labels, classes);
-  const tried: Tried[] = [];
-  for (const ridge of before ? [before.ridge] : RIDGES) {
-    const { dual, leftOut } = kernelRidge(kernel, targets, n, ridge);
-    const misses = classes === 1 ? 0 : missesOf(leftOut, means, labels);
-    for (const sharpness of before ? [before.sharpness] : classes === 1 ? [1] : SHARPNESS) {
-      const loss =
-        classes === 1
-          ? squaredError(leftOut, targets)
-          : crossEntropyOf(leftOut, means, labels, sharpness);
-      tried.push({ misses, loss, chosen: { ridge, sharpness }, dual });
+  const scales = alignmentWeights(taps, targets, shape).map(Math.sqrt);
+  return scope(() => {
+    const features = directionFeatures(taps, scales, shape);
+    const gram = scope(() => matmul(features, features, { transB: true }).toFloat32());
+    const kernel = Float64Array.from(gram);
+    const tried: Tried[] = [];
+    for (const ridge of before ? [before.ridge] : RIDGES) {
+      const { dual, leftOut } = kernelRidge(kernel, targets, n, ridge);
+      const misses = classes === 1 ? 0 : missesOf(leftOut, means, labels);
+      for (const sharpness of before ? [before.sharpness] : classes === 1 ? [1] : SHARPNESS) {
+        const loss =
+          classes === 1
+            ? squaredError(leftOut, targets)
+            : crossEntropyOf(leftOut, means, labels, sharpness);
+        tried.push({ misses, loss, chosen: { ridge, sharpness }, dual });
+      }
     }
-  }
-  const { loss, chosen, dual } = choose(tried, n);
-  const { sharpness } = chosen;
-  return { loss, chosen, params: primal() };
-
-  /** The head whose logits these are: W = sqrt(L) t a^T X / size; the root is `headLogits`'. */
-  function primal(): HeadParams {
-    const factor = (sharpness * Math.sqrt(layers)) / size;
-    return scope(() => {
-      const weights = tensor(
-        Float32Array.from(dual, (a) => factor * a),
-        [n, classes],
-        { backend },
-      );
-      return {
-        weight: concat(
-          taps.map((tap) => matmul(weights, rows(tap), { transA: true })),
-          1,
-        ),
+    const { loss, chosen, dual } = choose(tried, n);
+    const { sharpness } = chosen;
+    const weights = tensor(
+      Float32Array.from(dual, (a) => sharpness * a),
+      [n, classes],
+      { backend },
+    );
+    return {
+      loss,
+      chosen,
+      params: {
+        scales: tensor(Float32Array.from(scales), [layers, kinds], { backend }),
+        weight: matmul(weights, features, { transA: true }),
         bias: tensor(
           Float32Array.from(means, (mean) => sharpness * mean),
           [classes],
           { backend },
         ),
-      };
-    });
-  }
+      },
+    };
+  });
 }
 
 /** Indicators of classes, or numbers, `[n, C]`, less their means `[C]`. */

@@ -49,19 +49,23 @@ const LEAST_WIDTH: Partial<Record<SideName, number>> = {
   ...{ parallel: 2, ladder: 9, 'quantized-side': 17 },
 };
 
-const job = fc
-  .record({
-    name: fc.constantFrom(...SIDE_NAMES),
-    layers: fc.constantFrom(1, 2, 3, 5),
-    width: fc.constantFrom(1, 2, 4, 7, 8, 17),
-    kinds: fc.constantFrom(1, 2, 3),
-    classes: fc.constantFrom(1, 2, 3, 10),
-    samples: length,
-    rank: fc.constantFrom(1, 2, 4, 5),
-    head: fc.constantFrom(...HEAD_KINDS),
-    seed,
-  })
-  .map((one) => ({ ...one, width: Math.max(LEAST_WIDTH[one.name] ?? 1, one.width) }));
+/** The kernel head is solved and takes no step: its features have no derivative here. */
+const STEPPED = SIDE_NAMES.filter((name) => name !== 'kernel');
+
+const jobs = (names: readonly SideName[]) =>
+  fc
+    .record({
+      name: fc.constantFrom(...names),
+      layers: fc.constantFrom(1, 2, 3, 5),
+      width: fc.constantFrom(1, 2, 4, 7, 8, 17),
+      kinds: fc.constantFrom(1, 2, 3),
+      classes: fc.constantFrom(1, 2, 3, 10),
+      samples: length,
+      rank: fc.constantFrom(1, 2, 4, 5),
+      head: fc.constantFrom(...HEAD_KINDS),
+      seed,
+    })
+    .map((one) => ({ ...one, width: Math.max(LEAST_WIDTH[one.name] ?? 1, one.width) }));
 
 interface Case {
   readonly name: SideName;
@@ -76,9 +80,9 @@ interface Case {
 }
 
 for (const { name: backendName, backend } of backends()) {
-  const holds = (body: (given: Case) => void, numRuns: number) =>
+  const holds = (names: readonly SideName[], body: (given: Case) => void, numRuns: number) =>
     fc.assert(
-      fc.property(job, ({ name, samples, rank, head, seed: from, ...shape }) => {
+      fc.property(jobs(names), ({ name, samples, rank, head, seed: from, ...shape }) => {
         const before = live(backend).bytes;
         scope(() => {
           const rng = random(from);
@@ -104,45 +108,55 @@ for (const { name: backendName, backend } of backends()) {
 
   describe(`side models, ${backendName}`, () => {
     it('give the logits of their formulas', () => {
-      holds(({ name, shape, head, params, naive, taps, logits }) => {
-        const inputs = taps.map((tap) => tap.toFloat32());
-        const expected = naiveSideLogits(name, shape, naive, inputs, head).flat();
-        logits(params)
-          .toFloat32()
-          .forEach((value, i) => {
-            const error = Math.abs(value - expected[i]);
-            assert.ok(error <= FORWARD * (1 + Math.abs(expected[i])), `${value}, ${expected[i]}`);
-          });
-      }, 60);
+      holds(
+        SIDE_NAMES,
+        ({ name, shape, head, params, naive, taps, logits }) => {
+          const inputs = taps.map((tap) => tap.toFloat32());
+          const expected = naiveSideLogits(name, shape, naive, inputs, head).flat();
+          logits(params)
+            .toFloat32()
+            .forEach((value, i) => {
+              const error = Math.abs(value - expected[i]);
+              assert.ok(error <= FORWARD * (1 + Math.abs(expected[i])), `${value}, ${expected[i]}`);
+            });
+        },
+        60,
+      );
     });
 
     it('have the gradients of central differences', () => {
-      holds(({ name, shape, head, params, naive, taps, targets, rng, logits }) => {
-        const inputs = taps.map((tap) => tap.toFloat32());
-        const lossAt = (p: NaiveParams) =>
-          naiveLoss(naiveSideLogits(name, shape, p, inputs, head), targets);
-        const wanted = tensor(targets, undefined, { backend });
-        const { value, grads } = valueAndGrad((p: Tree) => crossEntropy(logits(p), wanted))(params);
-        const loss = lossAt(naive);
-        assert.ok(
-          Math.abs(value.item() - loss) <= FORWARD * (1 + loss),
-          `${value.item()}, ${loss}`,
-        );
-        for (const [path, grad] of flatten(grads)) {
-          const base = naive.get(path) as Float64Array;
-          const direction = base.map(() => rng.normal());
-          const moved = (h: number) =>
-            lossAt(new Map([...naive, [path, base.map((x, i) => x + h * direction[i])]]));
-          const numeric = (moved(STEP) - moved(-STEP)) / (2 * STEP);
-          const values = grad.toFloat32();
-          const analytic = values.reduce((sum, g, i) => sum + g * direction[i], 0);
-          const size = Math.hypot(...values) * Math.hypot(...direction);
-          assert.ok(
-            Math.abs(analytic - numeric) <= GRADIENT * size + FLOOR,
-            `${name} ${path}: ${analytic}, differences ${numeric}`,
+      holds(
+        STEPPED,
+        ({ name, shape, head, params, naive, taps, targets, rng, logits }) => {
+          const inputs = taps.map((tap) => tap.toFloat32());
+          const lossAt = (p: NaiveParams) =>
+            naiveLoss(naiveSideLogits(name, shape, p, inputs, head), targets);
+          const wanted = tensor(targets, undefined, { backend });
+          const { value, grads } = valueAndGrad((p: Tree) => crossEntropy(logits(p), wanted))(
+            params,
           );
-        }
-      }, 60);
+          const loss = lossAt(naive);
+          assert.ok(
+            Math.abs(value.item() - loss) <= FORWARD * (1 + loss),
+            `${value.item()}, ${loss}`,
+          );
+          for (const [path, grad] of flatten(grads)) {
+            const base = naive.get(path) as Float64Array;
+            const direction = base.map(() => rng.normal());
+            const moved = (h: number) =>
+              lossAt(new Map([...naive, [path, base.map((x, i) => x + h * direction[i])]]));
+            const numeric = (moved(STEP) - moved(-STEP)) / (2 * STEP);
+            const values = grad.toFloat32();
+            const analytic = values.reduce((sum, g, i) => sum + g * direction[i], 0);
+            const size = Math.hypot(...values) * Math.hypot(...direction);
+            assert.ok(
+              Math.abs(analytic - numeric) <= GRADIENT * size + FLOOR,
+              `${name} ${path}: ${analytic}, differences ${numeric}`,
+            );
+          }
+        },
+        60,
+      );
     });
   });
 }

@@ -32,11 +32,13 @@ const OPTIONS = { ...SIDE_OPTIONS, rank: 2, alphaStart: 1.5, gateRate: 30 };
 const SAMPLES = 6;
 /** A handful of f32 operations on values of order one. */
 const CLOSE = 1e-6;
+/** A sum of the kernel head's 16,384 products, in an order that depends on the number of rows. */
+const CLOSE_SUMS = 1e-5;
 
-const near = (actual: ArrayLike<number>, expected: readonly number[]) => {
+const near = (actual: ArrayLike<number>, expected: readonly number[], tolerance = CLOSE) => {
   assert.equal(actual.length, expected.length);
   expected.forEach((value, i) => {
-    assert.ok(Math.abs(actual[i] - value) <= CLOSE, `[${i}]: ${actual[i]}, expected ${value}`);
+    assert.ok(Math.abs(actual[i] - value) <= tolerance, `[${i}]: ${actual[i]}, expected ${value}`);
   });
 };
 
@@ -218,7 +220,8 @@ for (const { name, backend } of backends()) {
           });
           const alone = model.logits(params, third);
           const { classes } = SHAPE;
-          near(alone.toFloat32(), [...all.subarray(3 * classes, 4 * classes)]);
+          const tolerance = side === 'kernel' ? CLOSE_SUMS : CLOSE;
+          near(alone.toFloat32(), [...all.subarray(3 * classes, 4 * classes)], tolerance);
         });
         assert.equal(live(backend).bytes, before, side);
         disposeTree(params);
