@@ -26,7 +26,9 @@ const DEFAULTS = {
   lm: {
     batchSize: 8,
     epochs: 3,
-    learningRate: 1e-3,
+    // Of examples/pirate, 18 steps with what stands here, validation perplexity 2.14; at 1e-3 2.81. On GSM8K's
+    // rows held out 2.03 and 2.05, at batches of 4 no better with 4e-3 (docs/language-models.md).
+    learningRate: 2e-3,
     weightDecay: 0.01,
     rank: 64,
     head: 'gated',
