@@ -1,3 +1,5 @@
+import { StringIndex, type StringTable } from './string-table.ts';
+
 /** A pair's two tokens as one number: ids are below 2^26. */
 const PAIR = 2 ** 26;
 
@@ -14,8 +16,8 @@ const LOAD = 0.5;
  */
 export class BytePairs {
   /** By token: its id. */
-  readonly ids: ReadonlyMap<string, number>;
-  private readonly tokens: readonly string[];
+  readonly ids: StringIndex;
+  private readonly tokens: StringTable;
   private readonly wholeWords: boolean;
   /** Pairs by their hash; -1 where there is none. */
   private readonly pairs: Float64Array;
@@ -33,21 +35,20 @@ export class BytePairs {
    * @throws what `fail` throws, for a merge that is not two tokens
    */
   constructor(
-    tokens: readonly string[],
-    merges: readonly string[],
+    tokens: StringTable,
+    merges: StringTable,
     options: { readonly wholeWords: boolean; readonly fail: (message: string) => never },
   ) {
     this.tokens = tokens;
     this.wholeWords = options.wholeWords;
-    const ids = new Map<string, number>();
-    for (const [id, token] of tokens.entries()) if (!ids.has(token)) ids.set(token, id);
-    this.ids = ids;
+    this.ids = new StringIndex(tokens);
     this.between = new Map();
     const size = 2 ** Math.ceil(Math.log2(Math.max(2, merges.length / LOAD)));
     this.pairs = new Float64Array(size).fill(-1);
     this.ranks = new Int32Array(size);
     this.merged = new Int32Array(size);
-    for (const [rank, merge] of merges.entries()) {
+    for (let rank = 0; rank < merges.length; rank++) {
+      const merge = merges.at(rank) as string;
       const space = merge.indexOf(' ');
       if (space <= 0 || space === merge.length - 1 || merge.includes(' ', space + 1)) {
         options.fail(
@@ -66,7 +67,7 @@ export class BytePairs {
 
   /** The tokens of a word; what no token spells is left out. */
   encode(word: string): readonly string[] {
-    if (this.wholeWords && this.ids.has(word)) return [word];
+    if (this.wholeWords && this.ids.get(word) !== undefined) return [word];
     const known = this.remembered.get(word);
     if (known) return known;
     const tokens = this.merge(word);
@@ -90,7 +91,9 @@ export class BytePairs {
       if (best < 0) break;
       symbols.splice(from, 2, this.merged[best]);
     }
-    return symbols.filter((id) => id >= 0 && id < this.tokens.length).map((id) => this.tokens[id]);
+    return symbols
+      .map((id) => this.tokens.at(id))
+      .filter((token): token is string => token !== undefined);
   }
 
   private idOf(spelling: string): number {

@@ -1,6 +1,7 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { FormatError } from '../tensor/errors.ts';
 import { BytePairs } from './byte-pairs.ts';
+import { StringTable } from './string-table.ts';
 import { byteDecoding, byteLevelBytes } from './tokenizer-bytes.ts';
 import type { GgufValue } from './weights/gguf.ts';
 
@@ -57,7 +58,7 @@ const TOKEN_USER_DEFINED = 4;
 
 /** What the library asks of a vocabulary: tokens of words, and their ids. */
 type WordModel = ((words: readonly string[]) => string[]) & {
-  readonly tokens_to_ids: ReadonlyMap<string, number>;
+  readonly tokens_to_ids: Pick<ReadonlyMap<string, number>, 'get'>;
 };
 
 /** How a text is cut before its pieces are merged. */
@@ -92,13 +93,11 @@ function fail(message: string): never {
   throw new FormatError(`tokenizer: ${message}`, 'E_TOKENIZER');
 }
 
-function strings(metadata: ReadonlyMap<string, GgufValue>, key: string): string[] {
+function strings(metadata: ReadonlyMap<string, GgufValue>, key: string): StringTable {
   const value = metadata.get(key);
   if (value === undefined) fail(`metadata ${key} is missing`);
-  if (!Array.isArray(value) || value.some((item) => typeof item !== 'string')) {
-    fail(`metadata ${key} is no array of strings`);
-  }
-  return value as string[];
+  if (!(value instanceof StringTable)) fail(`metadata ${key} is no array of strings`);
+  return value;
 }
 
 function tokenId(
@@ -143,9 +142,11 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
   const typeOf = (id: number) => (types as Int32Array | undefined)?.[id] ?? TOKEN_NORMAL;
 
   const addedTokens: { id: number; content: string; special: boolean; normalized: false }[] = [];
-  for (const [content, id] of pairs.ids) {
+  for (let id = 0; id < tokens.length; id++) {
     const type = typeOf(id);
-    if (content !== '' && (type === TOKEN_CONTROL || type === TOKEN_USER_DEFINED)) {
+    if (type !== TOKEN_CONTROL && type !== TOKEN_USER_DEFINED) continue;
+    const content = tokens.at(id) as string;
+    if (content !== '' && pairs.ids.get(content) === id) {
       addedTokens.push({ id, content, special: type === TOKEN_CONTROL, normalized: false });
     }
   }
@@ -188,7 +189,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
   const verbatim = new Set(addedTokens.map(({ id }) => id));
   const levelBytes = byteLevelBytes();
   const { decode, decodeStream } = byteDecoding((id) => {
-    const content = tokens[id];
+    const content = tokens.at(id);
     if (content === undefined) fail(`id ${id} is not in the vocabulary of ${tokens.length}`);
     return verbatim.has(id) ? encoder.encode(content) : levelBytes(content);
   });
@@ -201,6 +202,6 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>): Tok
     encodePlain: plain,
     decode,
     decodeStream,
-    token: (id) => tokens[id],
+    token: (id) => tokens.at(id),
   };
 }

@@ -1,9 +1,10 @@
 import type { ByteSource } from '../../platform/byte-source.ts';
 import { FormatError } from '../../tensor/errors.ts';
+import { type StringTable, StringTableBuilder } from '../string-table.ts';
 import { type GgmlType, ggmlTypesById } from './ggml-types.ts';
 import { HeaderCursor } from './header-cursor.ts';
 
-/** A metadata value; numeric arrays are typed arrays, 64-bit numbers are bigint only above 2^53. */
+/** A metadata value; numeric arrays are typed arrays, those of strings tables, 64-bit numbers are bigint only above 2^53. */
 export type GgufValue =
   | number
   | bigint
@@ -17,6 +18,7 @@ export type GgufValue =
   | Uint8Array
   | Uint16Array
   | Uint32Array
+  | StringTable
   | GgufValue[];
 
 /** Where a tensor lies in the file and what it holds. */
@@ -113,14 +115,20 @@ async function array(cursor: HeaderCursor, depth: number): Promise<GgufValue> {
     const bytes = await cursor.bytes(count * type.bytes);
     return new type.array(bytes.buffer as ArrayBuffer);
   }
+  if (type.name === 'string') return strings(cursor, count);
   const values: GgufValue[] = [];
   for (let i = 0; i < count; i++) {
     if (type.name === 'array') values.push(await array(cursor, depth + 1));
-    // A vocabulary is 10^5 strings: wait only where the window of the file must move.
-    else if (type.name === 'string') values.push(cursor.stringNow() ?? (await cursor.string()));
     else values.push(await scalar(cursor, type.name));
   }
   return values;
+}
+
+async function strings(cursor: HeaderCursor, count: number): Promise<StringTable> {
+  const builder = new StringTableBuilder(count);
+  // A vocabulary is 10^5 strings: wait only where the window of the file must move.
+  for (let i = 0; i < count; i++) builder.add(cursor.utf8Now() ?? (await cursor.utf8()));
+  return builder.build();
 }
 
 async function readMetadata(cursor: HeaderCursor, count: number): Promise<Map<string, GgufValue>> {

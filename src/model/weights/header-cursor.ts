@@ -117,27 +117,31 @@ export class HeaderCursor {
     return bytes;
   }
 
-  /** A length-prefixed UTF-8 string if all of it is in the window, else undefined. */
-  stringNow(): string | undefined {
+  /** The bytes of a length-prefixed string if all of it is in the window, else undefined: a view. */
+  utf8Now(): Uint8Array | undefined {
     if (this.at + 8 > this.window.byteLength) return undefined;
     if (this.view.getUint32(this.at + 4, true) !== 0) return undefined;
-    const end = this.at + 8 + this.view.getUint32(this.at, true);
+    const from = this.at + 8;
+    const end = from + this.view.getUint32(this.at, true);
     if (end > this.window.byteLength) return undefined;
-    const text = utf8.decode(this.window.subarray(this.at + 8, end));
     this.at = end;
-    return text;
+    return this.window.subarray(from, end);
   }
 
-  /** A length-prefixed UTF-8 string of at most `maxBytes`. */
-  async string(maxBytes = Number.POSITIVE_INFINITY): Promise<string> {
+  /** The bytes of a length-prefixed string of at most `maxBytes`: a view until the next is read. */
+  async utf8(maxBytes = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
     const at = this.position;
     const length = await this.count('bytes of text', 1);
     if (length > maxBytes) {
       this.fail('E_GGUF_METADATA', `a name of ${length} bytes, at most ${maxBytes}`, at);
     }
     await this.need(length, 'text');
-    const text = utf8.decode(this.window.subarray(this.at, this.at + length));
     this.at += length;
-    return text;
+    return this.window.subarray(this.at - length, this.at);
+  }
+
+  /** A length-prefixed UTF-8 string of at most `maxBytes`. */
+  async string(maxBytes?: number): Promise<string> {
+    return utf8.decode(await this.utf8(maxBytes));
   }
 }

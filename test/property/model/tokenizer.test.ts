@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { StringTable } from '../../../src/model/string-table.ts';
 import { tokenizerFromGguf } from '../../../src/model/tokenizer.ts';
 import type { GgufValue } from '../../../src/model/weights/gguf.ts';
 
@@ -18,8 +19,8 @@ const tokenizer = tokenizerFromGguf(
   new Map<string, GgufValue>([
     ['tokenizer.ggml.model', 'gpt2'],
     ['tokenizer.ggml.pre', 'smollm'],
-    ['tokenizer.ggml.tokens', [...bytes, 'th', 'the', 'Ġthe', 'Ġ1']],
-    ['tokenizer.ggml.merges', ['t h', 'th e', 'Ġ the', 'Ġ 1']],
+    ['tokenizer.ggml.tokens', StringTable.of([...bytes, 'th', 'the', 'Ġthe', 'Ġ1'])],
+    ['tokenizer.ggml.merges', StringTable.of(['t h', 'th e', 'Ġ the', 'Ġ 1'])],
   ]),
 );
 

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { BytePairs } from '../../../src/model/byte-pairs.ts';
+import { StringTable } from '../../../src/model/string-table.ts';
 
 const fail = (message: string): never => {
   throw new Error(message);
 };
 const of = (tokens: string[], merges: string[], wholeWords = false) =>
-  new BytePairs(tokens, merges, { wholeWords, fail });
+  new BytePairs(StringTable.of(tokens), StringTable.of(merges), { wholeWords, fail });
 
 /** The definition: the pair of lowest rank, leftmost, over and over. */
 function naive(word: string, tokens: readonly string[], merges: readonly string[]): string[] {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
+import { StringTable } from '../../../src/model/string-table.ts';
 import { type Tokenizer, tokenizerFromGguf } from '../../../src/model/tokenizer.ts';
 import { type GgufValue, openGguf } from '../../../src/model/weights/gguf.ts';
 import { fileByteSource } from '../../../src/platform/node.ts';
@@ -13,9 +14,9 @@ function tinyMetadata(changes: Record<string, GgufValue | undefined> = {}): Map<
   const all: Record<string, GgufValue | undefined> = {
     'tokenizer.ggml.model': 'gpt2',
     'tokenizer.ggml.pre': 'smollm',
-    'tokenizer.ggml.tokens': tokens,
+    'tokenizer.ggml.tokens': StringTable.of(tokens),
     'tokenizer.ggml.token_type': types,
-    'tokenizer.ggml.merges': ['a b', 'Ġ ab'],
+    'tokenizer.ggml.merges': StringTable.of(['a b', 'Ġ ab']),
     'tokenizer.ggml.eos_token_id': 0,
     'tokenizer.ggml.bos_token_id': 1,
     ...changes,
@@ -59,7 +60,7 @@ describe('tokenizerFromGguf', () => {
       [{ 'tokenizer.ggml.pre': 'toString' }, /"toString" is not supported/],
       [{ 'tokenizer.ggml.tokens': undefined }, /tokens is missing/],
       [{ 'tokenizer.ggml.tokens': [1, 2] }, /no array of strings/],
-      [{ 'tokenizer.ggml.merges': ['a b c'] }, /merge 0 is "a b c"/],
+      [{ 'tokenizer.ggml.merges': StringTable.of(['a b c']) }, /merge 0 is "a b c"/],
       [{ 'tokenizer.ggml.token_type': Int32Array.of(1) }, /one int32 for each of 11/],
       [{ 'tokenizer.ggml.eos_token_id': 11 }, /eos_token_id is 11/],
     ] as [Record<string, GgufValue | undefined>, RegExp][]) {

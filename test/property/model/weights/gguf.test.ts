@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { dequantize } from '../../../../src/model/weights/dequantize.ts';
 import { ggmlTypes } from '../../../../src/model/weights/ggml-types.ts';
+import type { GgufValue } from '../../../../src/model/weights/gguf.ts';
 import { openGguf } from '../../../../src/model/weights/gguf.ts';
 import { type ByteSource, memoryByteSource } from '../../../../src/platform/byte-source.ts';
 import { f16ToNumber } from '../../../../src/tensor/dtype.ts';
@@ -97,7 +98,7 @@ describe('openGguf on any bytes', () => {
           const read = opened.metadata.get(key);
           if (written.type === 'array') {
             assert.deepEqual(
-              read,
+              [...(read as Iterable<GgufValue>)],
               written.items.map((item) => (item as { value: string }).value),
             );
           } else if (written.type === 'uint64') assert.equal(BigInt(read as number), written.value);
