@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Target } from '../data/index.ts';
 import type { TapPlan } from '../device/index.ts';
-import { ADAPTER_FORMAT_VERSION, type AdapterConfig, SIDE_NAMES } from '../model/index.ts';
+import { ADAPTER_FORMAT_VERSION, type AdapterConfig } from '../model/adapter.ts';
+import { SIDE_NAMES } from '../model/index.ts';
 import { ACTIVATION_GROUP_SIZE } from '../quant/index.ts';
 import type { TrainingOptions } from '../server/index.ts';
 import type { DeviceInfo } from './device-thread.ts';

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { outputsOf } from '../device/tap-plan.ts';
-import type { AdapterConfig, LoadedAdapter } from '../model/index.ts';
-import { parseAdapterConfig } from '../model/side/adapter-config.ts';
+import { type AdapterConfig, parseAdapterConfig } from '../model/adapter.ts';
+import type { LoadedAdapter } from '../model/index.ts';
 import { loadAdapterWeights } from '../model/side/adapter-weights.ts';
 import { createSideModel } from '../model/side/registry.ts';
 import { memoryByteSource } from '../platform/byte-source.ts';

@@ -111,11 +111,7 @@ export {
   modelOfGguf,
   type StoredModel,
 } from './registry.ts';
-export {
-  ADAPTER_FORMAT_VERSION,
-  type AdapterConfig,
-  parseAdapterConfig,
-} from './side/adapter-config.ts';
+export type { AdapterConfig } from './side/adapter-config.ts';
 export {
   type AdapterWeights,
   encodeAdapterWeights,

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TrainReport } from '../../src/cli/report.ts';
-import { parseAdapterConfig } from '../../src/model/index.ts';
+import { parseAdapterConfig } from '../../src/model/adapter.ts';
 import { covered, type Interval, overlap } from '../../src/trace/index.ts';
 import { runCli, SMALL_JOB, startServer, workspace } from '../support/cli.ts';
 import { tinyModel } from '../support/tiny-model.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type AdapterConfig, parseAdapterConfig } from '../../../../src/model/index.ts';
+import { type AdapterConfig, parseAdapterConfig } from '../../../../src/model/adapter.ts';
 import { FormatError } from '../../../../src/tensor/index.ts';
 import { ADAPTER_CONFIG as CONFIG } from '../../../support/adapter.ts';
 
