@@ -120,7 +120,7 @@ export {
   loadAdapterWeights,
 } from './side/adapter-weights.ts';
 export { type HeadParams, headLogits, initHead } from './side/head.ts';
-export { kernelHead, MOST_KERNEL_ROWS } from './side/kernel.ts';
+export { type KernelParams, kernelHead, MOST_KERNEL_ROWS } from './side/kernel.ts';
 export { type LadderParams, ladderSide, type RungParams } from './side/ladder.ts';
 export {
   type CodedLmHead,
@@ -162,6 +162,7 @@ export {
   type TapDropout,
   tapTensors,
 } from './side/taps.ts';
+export { StringTable } from './string-table.ts';
 export {
   type DecodeStream,
   type TokenizedPair,

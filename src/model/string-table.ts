@@ -47,6 +47,7 @@ export class StringTable implements Iterable<string> {
     return Array.from({ length: Math.max(0, end - from) }, (_, i) => this.at(from + i) as string);
   }
 
+  /** All strings in turn, each decoded as it is asked for. */
   *[Symbol.iterator](): Iterator<string> {
     for (let i = 0; i < this.length; i++) yield this.at(i) as string;
   }

@@ -16,8 +16,6 @@ import {
 } from './qb4w-scales.ts';
 import { BLOCK, PANEL } from './types.ts';
 
-type Arrays = PackedArrays<'qb4w'>;
-
 /** A group of weights: that of q is `base + step q`. */
 interface Group {
   base: number;
@@ -25,7 +23,7 @@ interface Group {
 }
 
 /** Where the first weights of a row lie. */
-function columnOf(arrays: Arrays, row: number): number {
+function columnOf(arrays: PackedArrays<'qb4w'>, row: number): number {
   return (Math.floor(row / PANEL) * arrays.kp * PANEL) / 2 + offsetQb4w(row % PANEL, 0);
 }
 
@@ -36,7 +34,7 @@ function columnOf(arrays: Arrays, row: number): number {
  * @param toInteger of a quotient step / D
  */
 function writeScales(
-  arrays: Arrays,
+  arrays: PackedArrays<'qb4w'>,
   row: number,
   start: number,
   groups: readonly Group[],
@@ -74,7 +72,7 @@ export function arrangeQb4w(
   k: number,
   groupSize = 32,
   firstRow = 0,
-): Arrays {
+): PackedArrays<'qb4w'> {
   checkSize('packQb4w', weight.length, n, k);
   checkGroup('packQb4w', 'qb4w', groupSize);
   const arrays = allocate('qb4w', n, k, groupSize);
@@ -134,7 +132,7 @@ export function arrangeQ41Blocks(
   k: number,
   type: 'q4_1' | 'q4_0' = 'q4_1',
   firstRow = 0,
-): Arrays {
+): PackedArrays<'qb4w'> {
   checkSize('packQ41Blocks', undefined, n, k);
   if (k % BLOCK !== 0) throw new ShapeError(`packQ41Blocks: K ${k} is no multiple of ${BLOCK}`);
   const size = BLOCK_BYTES[type];
