@@ -1,5 +1,7 @@
 // Rows of a packed matrix as f32: an embedding lookup out of the matrix that is also the LM head.
 
+import { qb4wMinsAt, qb4wPanelBytes, qb4wScalesAt } from './qb4w-layout';
+
 export function gatherRowsQc8w(
   out: usize,
   packed: usize,
@@ -47,11 +49,9 @@ export function gatherRowsQb4w(
   kp: i32,
   weightGroup: i32,
 ): void {
-  // How a panel's scales lie: qb4w-scales.ts.
-  const superBlocks = (kp + 127) >> 7;
-  const scalesAt = <usize>superBlocks << 4;
-  const minsAt = scalesAt + (<usize>((kp + weightGroup - 1) / weightGroup) << 3);
-  const panelBytes = minsAt + (<usize>superBlocks << (weightGroup == 32 ? 6 : 5));
+  const scalesAt = qb4wScalesAt(kp);
+  const minsAt = qb4wMinsAt(kp, weightGroup);
+  const panelBytes = qb4wPanelBytes(kp, weightGroup);
   for (let r = 0; r < count; r++) {
     const id = load<i32>(ids + (<usize>r << 2));
     const panel = id >> 3;

@@ -2,6 +2,7 @@
 import { ROW_BLOCK, pairSums, quadBytes, spreadRows, zeroPointSums } from './activations';
 import { wideDot } from './dot';
 import { BIAS, DECODED, MASK, ONES, bfloats, highScales, lowScales, panelBias } from './epilogue';
+import { qb4wMinsAt, qb4wPanelBytes, qb4wScalesAt } from './qb4w-layout';
 import { tile1Qb4w, tile4Qb4w } from './tile-qb4w';
 import { tile1Qc8w, tile4Qc8w } from './tile-qc8w';
 
@@ -51,14 +52,13 @@ function gemm(
   const blocks = kp >> 5;
   const narrow = ASC_FEATURE_RELAXED_SIMD && !wideDot;
   const biasPanel = bias ? scratch + BIAS : 0;
-  // How a panel's 4-bit scales lie: qb4w-scales.ts.
   const groupShift = weightGroup == 32 ? 5 : weightGroup == 64 ? 6 : 7;
   const pairShift = weightGroup == 32 ? 6 : 7;
   const pairs = weightGroup == 32 && run > 64 ? 2 : 1;
   const superBlocks = (kp + 127) >> 7;
-  const scalesAt = <usize>superBlocks << 4;
-  const minsAt = scalesAt + (<usize>weightGroups << 3);
-  const panelScaleBytes = minsAt + (<usize>superBlocks << (weightGroup == 32 ? 6 : 5));
+  const scalesAt = qb4wScalesAt(kp);
+  const minsAt = qb4wMinsAt(kp, weightGroup);
+  const panelScaleBytes = qb4wPanelBytes(kp, weightGroup);
   const decoded = scratch + DECODED;
   const decodedScales = decoded + (<usize>superBlocks << 5);
   const runSum = decodedScales + (<usize>superBlocks << 7);
