@@ -112,8 +112,8 @@ export function packQb4w(
  * GGUF rows [N,K] of Q4_1 (`w = d q + m`) or Q4_0 (`w = d (q - 8)`) as `qb4w` in groups of 32, with
  * the same nibbles (ggml's quants: block_q4_0, block_q4_1; byte j of a block holds weight j low and
  * j + 16 high). D is chosen as in `packQb4w`, s = round(d / D), and m so that the weight of q = 8 is
- * kept to D / 2, of Q4_0 exactly: an error of 4.5 D at the most, D being a 127th of the largest |d| of
- * four blocks.
+ * kept to D / 2, of Q4_0 exactly: an error of 4.5 D at the most. D is a 127th of the largest |d| of four
+ * blocks, or a 31,000th of the largest weight of q = 8 where that is more.
  * @throws ShapeError unless K is a multiple of 32; FormatError for a wrong length or a scale that
  * is not finite
  */

@@ -22,7 +22,7 @@ interface ColumnReader {
   readonly run: number;
   /** Fills `weights` [Kp] with the stored integers of output j. */
   column(weights: Uint8Array, panel: number, column: number): void;
-  /** f32 of a run start..end of one row; dot and sum over blocks of 32 of that row. */
+  /** f32 of the run of a row that begins at `start`: of what each 32 inputs of it give. */
   term(panel: number, column: number, blocks: readonly BlockSums[], start: number): number;
   /** The factor of the whole sum of an output; undefined: none. */
   factor(panel: number, column: number): number | undefined;
